@@ -1,0 +1,174 @@
+//! A case: one named claim about a subject, and the two ways in which it may not hold.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use crate::environment::EnvironmentError;
+
+/// What a case returns: nothing when the claim holds.
+pub type CaseResult = Result<(), CaseError>;
+
+/// One claim about subjects of type `S`.
+///
+/// Cases stand in explicit lists (`const CASES: &[Case<S>]`), so that a forgotten one is dead code, the
+/// order is stable, and a search finds it. The [`case!`](crate::case!) macro makes one from an `async fn`.
+pub struct Case<S> {
+    /// The name, unique within its suite: the last part of `suite::subject::case`.
+    pub name: &'static str,
+    /// What is checked, as a short phrase for the audit table.
+    pub checks: &'static str,
+    /// What the subject must be able to do; a gap is found when the run is planned, not while it runs.
+    pub requires: &'static [Capability],
+    /// Runs the case against a subject that it owns.
+    pub run: fn(S) -> BoxFuture<'static, CaseResult>,
+}
+
+/// Makes a [`Case`] from an `async fn(S) -> CaseResult`; its name is the function's.
+///
+/// `case!(function, "what it checks")` or `case!(function, "what it checks", requires: [Capability, ...])`.
+#[macro_export]
+macro_rules! case {
+    ($function:ident, $checks:literal) => {
+        $crate::case!($function, $checks, requires: [])
+    };
+    ($function:ident, $checks:literal, requires: [$($capability:expr),* $(,)?]) => {
+        $crate::case::Case {
+            name: stringify!($function),
+            checks: $checks,
+            requires: &[$($capability),*],
+            run: |subject| ::std::boxed::Box::pin($function(subject)),
+        }
+    };
+}
+
+/// Something that not every subject offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Capability {
+    /// The subject is not itself the oracle that the case compares with.
+    IndependentOracle,
+    /// A committed schema snapshot exists for every version.
+    SchemaSnapshots,
+    /// Every migration has a down script.
+    DownScripts,
+    /// The explainer honours a time limit.
+    TimeLimit,
+    /// The explainer can use a chosen number of workers.
+    Workers,
+    /// The explainer reports failures row by row.
+    PartialFailure,
+}
+
+impl Capability {
+    /// Why a case is not run when the capability is missing.
+    #[must_use]
+    pub fn missing(self) -> &'static str {
+        match self {
+            Self::IndependentOracle => "the subject is itself the oracle of this case",
+            Self::SchemaSnapshots => "no schema snapshots are committed for this subject",
+            Self::DownScripts => "the subject declares no down scripts",
+            Self::TimeLimit => "the explainer declares no time limit",
+            Self::Workers => "the explainer declares no choice of workers",
+            Self::PartialFailure => "the explainer declares no failures by row",
+        }
+    }
+}
+
+/// Why a case did not pass.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaseError {
+    /// The subject is wrong.
+    #[error("{0}")]
+    Failed(Failure),
+    /// The harness or its environment is broken: this says nothing about the subject.
+    #[error("{0}")]
+    Harness(String),
+}
+
+/// How a subject broke a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// One line: what was expected, and what was found.
+    pub message: String,
+    /// More, where it helps: a difference, a minimal input.
+    pub detail: Option<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        match &self.detail {
+            Some(detail) => write!(formatter, "\n{detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl CaseError {
+    /// The subject is wrong, in one line.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(Failure { message: message.into(), detail: None })
+    }
+
+    /// The subject is wrong, with a longer text to look at.
+    pub fn failed_with(message: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Failed(Failure { message: message.into(), detail: Some(detail.into()) })
+    }
+
+    /// The harness is broken.
+    pub fn harness(error: impl fmt::Display) -> Self {
+        Self::Harness(error.to_string())
+    }
+}
+
+impl From<EnvironmentError> for CaseError {
+    fn from(error: EnvironmentError) -> Self {
+        Self::Harness(crate::error_chain(&error))
+    }
+}
+
+/// Turns what a subject returned into what the case concludes from it.
+pub trait Expect<T> {
+    /// The value; an error of the subject is a failure that names `action`.
+    ///
+    /// # Errors
+    /// [`CaseError::Failed`] when the subject returned an error.
+    fn expect_ok(self, action: &str) -> Result<T, CaseError>;
+}
+
+impl<T, E: std::error::Error> Expect<T> for Result<T, E> {
+    fn expect_ok(self, action: &str) -> Result<T, CaseError> {
+        self.map_err(|error| {
+            CaseError::failed(format!("{action}: expected success, found: {}", crate::error_chain(&error)))
+        })
+    }
+}
+
+/// Fails the case unless the condition holds: `check!(condition, "expected ..., found {x}")`.
+#[macro_export]
+macro_rules! check {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return ::core::result::Result::Err($crate::case::CaseError::failed(format!($($message)+)));
+        }
+    };
+}
+
+/// Fails the case unless both are equal: `check_eq!(found, expected, "what they are")`.
+#[macro_export]
+macro_rules! check_eq {
+    ($found:expr, $expected:expr, $($what:tt)+) => {
+        match (&$found, &$expected) {
+            (found, expected) => {
+                if !(*found == *expected) {
+                    return ::core::result::Result::Err($crate::case::CaseError::failed(format!(
+                        "{}: expected {expected:?}, found {found:?}",
+                        format_args!($($what)+),
+                    )));
+                }
+            }
+        }
+    };
+}

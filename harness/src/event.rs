@@ -1,0 +1,247 @@
+//! What happens in a run, as data: the only interface between the runner and every report.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::suite::{Batch, CaseId};
+
+/// The version of the recorded run's layout; a reader refuses any other.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum RunEvent {
+    /// The run begins.
+    Started(RunHeader),
+    /// The database server answers.
+    ServerReady(ServerRecord),
+    /// A case begins.
+    CaseStarted(CaseId),
+    /// A case ended, or was found at plan time not to be run.
+    CaseFinished(CaseRecord),
+    /// A latency was measured.
+    Measured(LatencyRecord),
+    /// The run is over.
+    Finished(RunFooter),
+}
+
+/// What is known when a run begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// The version of Proofmark.
+    pub proofmark_version: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// The seed of all generated data.
+    pub seed: u64,
+    /// How many cases are planned, those that will not run included.
+    pub planned: usize,
+    /// The machine.
+    pub machine: MachineRecord,
+}
+
+/// The machine that a run ran on: what a latency must be read with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineRecord {
+    /// The operating system and architecture, for example `linux x86_64`.
+    pub platform: String,
+    /// The processor's name where the system tells it.
+    pub processor: String,
+    /// How many threads can run at once.
+    pub parallelism: usize,
+}
+
+/// The database server of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// The kind: `local` or `external`.
+    pub kind: String,
+    /// The version as the server tells it.
+    pub version: String,
+    /// Where it is and why it was chosen.
+    pub origin: String,
+    /// How long it took until the first query was answered, in milliseconds.
+    pub ready_ms: u64,
+}
+
+/// How a case ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The claim holds.
+    Passed,
+    /// The subject is wrong.
+    Failed {
+        /// What was expected and what was found.
+        message: String,
+        /// More, where it helps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// The subject panicked: cases themselves have no code that does.
+    Panicked {
+        /// The panic's message and place.
+        message: String,
+    },
+    /// The subject did not answer in time.
+    TimedOut {
+        /// The limit, in milliseconds.
+        limit_ms: u64,
+    },
+    /// The harness or its environment is broken; says nothing about the subject.
+    Errored {
+        /// What is broken.
+        message: String,
+    },
+    /// Not run.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// Whether the subject is to blame.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Panicked { .. } | Self::TimedOut { .. })
+    }
+
+    /// A word for tables.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed { .. } => "failed",
+            Self::Panicked { .. } => "panicked",
+            Self::TimedOut { .. } => "timed out",
+            Self::Errored { .. } => "errored",
+            Self::Skipped { .. } => "not run",
+        }
+    }
+
+    /// What there is to say about it; empty when it passed.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        match self {
+            Self::Passed => String::new(),
+            Self::Failed { message, detail: None } | Self::Panicked { message } | Self::Errored { message } => {
+                message.clone()
+            }
+            Self::Failed { message, detail: Some(detail) } => format!("{message}\n{detail}"),
+            Self::TimedOut { limit_ms } => {
+                format!("expected an answer within {:?}, found none", Duration::from_millis(*limit_ms))
+            }
+            Self::Skipped { reason } => reason.clone(),
+        }
+    }
+}
+
+/// A case and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseRecord {
+    /// The name.
+    #[serde(flatten)]
+    pub id: CaseId,
+    /// What was checked.
+    pub checks: String,
+    /// With which others it ran.
+    pub batch: Batch,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Explanation latency of one workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencyRecord {
+    /// The case that measured it.
+    pub id: CaseId,
+    /// The workload's name.
+    pub workload: String,
+    /// The model that was explained.
+    pub model: String,
+    /// Rows in a batch.
+    pub batch_rows: usize,
+    /// Worker threads.
+    pub workers: usize,
+    /// How many batches were measured.
+    pub iterations: u64,
+    /// Median time of a batch, in microseconds.
+    pub p50_us: f64,
+    /// 95th percentile, in microseconds.
+    pub p95_us: f64,
+    /// 99th percentile, in microseconds.
+    pub p99_us: f64,
+    /// Slowest batch, in microseconds.
+    pub max_us: f64,
+    /// Rows explained in a second, over all measured batches.
+    pub rows_per_second: f64,
+}
+
+/// What is known when a run is over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFooter {
+    /// How long the run took, in milliseconds.
+    pub duration_ms: u64,
+    /// The signal that ended it early, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<String>,
+}
+
+/// A recorded run: all events, folded. The one source of every report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The layout's version.
+    pub schema_version: u32,
+    /// What was known at the beginning.
+    #[serde(flatten)]
+    pub header: RunHeader,
+    /// The database server, when one was needed.
+    pub server: Option<ServerRecord>,
+    /// The cases, in the order in which they ended.
+    pub cases: Vec<CaseRecord>,
+    /// The latencies.
+    pub latencies: Vec<LatencyRecord>,
+    /// What was known at the end.
+    #[serde(flatten)]
+    pub footer: RunFooter,
+}
+
+impl RunRecord {
+    /// An empty record of a run that begins.
+    #[must_use]
+    pub fn new(header: RunHeader) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            header,
+            server: None,
+            cases: Vec::new(),
+            latencies: Vec::new(),
+            footer: RunFooter::default(),
+        }
+    }
+
+    /// Takes an event in.
+    pub fn apply(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::Started(header) => self.header = header.clone(),
+            RunEvent::ServerReady(server) => self.server = Some(server.clone()),
+            RunEvent::CaseStarted(_) => {}
+            RunEvent::CaseFinished(case) => self.cases.push(case.clone()),
+            RunEvent::Measured(latency) => self.latencies.push(latency.clone()),
+            RunEvent::Finished(footer) => self.footer = footer.clone(),
+        }
+    }
+
+    /// How many cases ended in a way that the predicate accepts.
+    pub fn count(&self, predicate: impl Fn(&Outcome) -> bool) -> usize {
+        self.cases.iter().filter(|case| predicate(&case.outcome)).count()
+    }
+}

@@ -1,0 +1,37 @@
+//! Proofmark's harness: conformance suites, property tests and latency benchmarks for the MLOps layer of a
+//! platform on Postgres.
+
+pub mod case;
+pub mod context;
+pub mod database;
+pub mod environment;
+pub mod event;
+pub mod migration_set;
+pub mod oracle;
+pub mod property;
+pub mod report;
+pub mod runner;
+pub mod schema;
+pub mod server;
+pub mod strategy;
+pub mod suite;
+pub mod suites;
+pub mod template;
+pub mod workload;
+
+/// An error and its causes on one line, from the outermost to the innermost.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Libraries often repeat their cause in their own message.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
