@@ -26,7 +26,11 @@ CREATE TABLE ml_bentoml_services (
         CHECK (container_image <> '' AND octet_length(container_image) <= 8192),
     CONSTRAINT ml_bentoml_services_health_status_check
         CHECK (health_status IN ('healthy', 'unhealthy', 'degraded', 'unknown', 'starting', 'stopped')),
-    CONSTRAINT ml_bentoml_services_updated_at_check CHECK (updated_at >= created_at)
+    -- The years that every client can hold; 'infinity' is beyond most of them.
+    CONSTRAINT ml_bentoml_services_created_at_check
+        CHECK (created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT ml_bentoml_services_updated_at_check
+        CHECK (updated_at >= created_at AND updated_at < '10000-01-01 00:00:00+00')
 );
 
 CREATE INDEX idx_bentoml_services_tag ON ml_bentoml_services (bento_tag);
