@@ -7,6 +7,7 @@ pub mod database;
 pub mod environment;
 pub mod event;
 pub mod migration_set;
+pub mod mutant;
 pub mod oracle;
 pub mod property;
 pub mod report;
