@@ -1,1 +1,2 @@
-fn main() {}
+//! To come.
+fn main(){}
