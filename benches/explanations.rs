@@ -1,6 +1,8 @@
 //! Explanation latency under criterion: `cargo bench`. The workloads are those of `benches/workloads.toml`, and each
 //! is verified before it is timed.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up has to stop")]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use proofmark_harness::suites::explanations::Reference;
 use proofmark_harness::workload::Workload;

@@ -92,8 +92,8 @@ pub(super) fn a_deadline_ends_a_long_batch(subject: &ExplanationSubject) -> Case
         let whole = explain(&*explainer, &table.rows, &ample())?;
         let began = Instant::now();
         let once = explain(&*explainer, &table.rows, &ample()).map(|_| began.elapsed())?;
-        // As many repetitions as take about 3 seconds, and a limit of a hundredth of that.
-        let limit = Duration::from_millis(30);
+        // As many repetitions as take about a second, and a limit of a hundredth of that.
+        let limit = Duration::from_millis(10);
         let repetitions = (100.0 * limit.as_secs_f64() / once.as_secs_f64().max(1e-6)).clamp(2.0, 1000.0);
         let mut batch = Batch::new();
         let mut repeated = 0.0;
