@@ -11,10 +11,13 @@ use proofmark_harness::mutant::Mutant;
 use proofmark_harness::suites::explanations::{ExplanationSubject, LoadError, ModelLoader, Reference};
 use serde_json::Value;
 
+type Load = fn(&[u8]) -> Result<Arc<dyn Explainer>, LoadError>;
+type Explain = fn(&dyn Explainer, &Batch, &Budget) -> Result<Explanation, ExplainError>;
+
 /// The reference engine with other steps before and after it.
 pub(crate) struct Faulty {
-    load: fn(&[u8]) -> Result<Arc<dyn Explainer>, LoadError>,
-    explain: fn(&dyn Explainer, &Batch, &Budget) -> Result<Explanation, ExplainError>,
+    load: Load,
+    explain: Explain,
 }
 
 const SOUND: Faulty = Faulty {
@@ -39,7 +42,7 @@ impl ModelLoader for Faulty {
 
 struct FaultyExplainer {
     inner: Arc<dyn Explainer>,
-    explain: fn(&dyn Explainer, &Batch, &Budget) -> Result<Explanation, ExplainError>,
+    explain: Explain,
 }
 
 impl Explainer for FaultyExplainer {
@@ -72,6 +75,12 @@ fn alter(explanation: &Explanation, change: impl Fn(f64, &mut [f64])) -> Explana
 /// The batch with other values.
 fn change_values(batch: &Batch, change: impl Fn(f64) -> f64) -> Batch {
     Batch::from_rows(batch.rows().map(|row| row.iter().map(|value| change(*value)).collect::<Vec<_>>()))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the rounding is what is wanted")]
+fn round_down_to_32_bits(value: f64) -> f64 {
+    let nearest = value as f32;
+    f64::from(if f64::from(nearest) > value { nearest.next_down() } else { nearest })
 }
 
 /// The model file with something else in it.
@@ -175,13 +184,7 @@ pub(crate) const MUTANTS: &[Mutant<ExplanationSubject>] = &[
     // The largest 32-bit float that is not above a value is below a threshold exactly if the value is.
     mutant!("thresholds_compare_in_32_bits", "compares_in_64_bits", "row", {
         explain: |explainer, batch, budget| {
-            explainer.explain(
-                &change_values(batch, |value| {
-                    let narrow = value as f32;
-                    f64::from(if f64::from(narrow) > value { narrow.next_down() } else { narrow })
-                }),
-                budget,
-            )
+            explainer.explain(&change_values(batch, round_down_to_32_bits), budget)
         }
     }),
     mutant!("uncovered_nodes_stay_finite", "divides_by_zero_cover", "expected a finite", {
@@ -192,7 +195,7 @@ pub(crate) const MUTANTS: &[Mutant<ExplanationSubject>] = &[
             let covers = trees.as_array().into_iter().flatten().flat_map(|tree| tree["sum_hessian"].as_array());
             let uncovered = covers.flatten().any(|cover| cover.as_f64() == Some(0.0));
             let inner = Reference.load(model)?;
-            let explain: fn(&dyn Explainer, &Batch, &Budget) -> _ = if uncovered {
+            let explain: Explain = if uncovered {
                 |explainer, batch, budget| {
                     Ok(alter(&explainer.explain(batch, budget)?, |_, values| values.fill(f64::NAN)))
                 }
