@@ -61,6 +61,16 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::IndependentOracle,
+        Self::SchemaSnapshots,
+        Self::DownScripts,
+        Self::TimeLimit,
+        Self::Workers,
+        Self::PartialFailure,
+    ];
+
     /// Why a case is not run when the capability is missing.
     #[must_use]
     pub fn missing(self) -> &'static str {

@@ -72,6 +72,9 @@ pub const FIXTURES: &[Fixture] = &[
     fixture!("digits-binary"),
     fixture!("digits-deep"),
     fixture!("digits-deep-xgboost2"),
+    fixture!("digits-chain"),
+    fixture!("digits-chain-xgboost2"),
+    fixture!("diabetes-pruned"),
     fixture!("single-leaf"),
 ];
 

@@ -1,11 +1,13 @@
 //! Proofmark's harness: conformance suites, property tests and latency benchmarks for the MLOps layer of a
 //! platform on Postgres.
 
+pub mod blocking;
 pub mod case;
 pub mod context;
 pub mod database;
 pub mod environment;
 pub mod event;
+pub mod fixture;
 pub mod migration_set;
 pub mod mutant;
 pub mod oracle;

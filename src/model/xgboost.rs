@@ -39,6 +39,9 @@ struct Booster {
 #[derive(Deserialize)]
 struct BoosterModel {
     trees: Option<Vec<RawTree>>,
+    /// The factors of DART's trees: since 3.4 only these tell such a model from a boosted one.
+    #[serde(default)]
+    weight_drop: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -149,10 +152,18 @@ pub fn from_json(bytes: &[u8]) -> Result<TreeEnsemble, ModelError> {
     }
     let base_margin = base_margin(&param.base_score, link, parameter("base_score"))?;
 
-    let raw_trees = booster.model.and_then(|model| model.trees).ok_or_else(|| ModelError::Layout {
-        message: "missing field learner.gradient_booster.model.trees".to_owned(),
-    })?;
-    let trees = raw_trees
+    let missing = |what| ModelError::Layout { message: format!("missing field learner.gradient_booster.{what}") };
+    let model = booster.model.ok_or_else(|| missing("model"))?;
+    if !model.weight_drop.is_empty() {
+        return Err(ModelError::Unsupported {
+            what: "booster",
+            found: "dart (trees with weights)".to_owned(),
+            supported: "gbtree",
+        });
+    }
+    let trees = model
+        .trees
+        .ok_or_else(|| missing("model.trees"))?
         .iter()
         .enumerate()
         .map(|(index, tree)| build_tree(tree, &format!("tree {index}"), feature_count))
