@@ -31,8 +31,7 @@ pub async fn render(connection: &mut PgConnection) -> Result<String, sqlx::Error
     for setting in SETTINGS {
         sqlx::query(setting).execute(&mut *transaction).await?;
     }
-    let lines: Vec<Line> =
-        sqlx::query_as(include_str!("schema/objects.sql")).fetch_all(&mut *transaction).await?;
+    let lines: Vec<Line> = sqlx::query_as(include_str!("schema/objects.sql")).fetch_all(&mut *transaction).await?;
     transaction.rollback().await?;
     let mut text = String::new();
     for Line { part, line } in lines {
@@ -111,6 +110,7 @@ pub fn difference(expected: &str, found: &str) -> String {
     similar::TextDiff::from_lines(expected, found)
         .unified_diff()
         .context_radius(3)
+        .missing_newline_hint(false)
         .header("expected", "found")
         .to_string()
 }

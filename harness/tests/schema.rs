@@ -1,7 +1,5 @@
 //! The rendering of schemas, on a database with one of everything.
 
-#![expect(clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
-
 use proofmark_harness::environment::Environment;
 use proofmark_harness::migration_set::{Migration, MigrationSet};
 use proofmark_harness::schema::{Fingerprint, render};
