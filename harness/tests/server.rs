@@ -1,5 +1,7 @@
 //! The server layer against real Postgres: start, isolation, and what is left when it is gone.
 
+#![expect(clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
