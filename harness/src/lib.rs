@@ -9,6 +9,7 @@ pub mod event;
 pub mod exit;
 pub mod libtest;
 pub mod migration_set;
+pub mod mutant;
 pub mod oracle;
 mod panic;
 pub mod property;

@@ -1,0 +1,1 @@
+DROP TABLE ml_bentoml_serving_metrics;
