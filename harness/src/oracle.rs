@@ -50,7 +50,8 @@ pub fn explain(ensemble: &Ensemble, row: &[f64]) -> Result<Exact, TooManyFeature
             exact.values[*feature] += (0..coalitions.len())
                 .filter(|members| members & player == 0)
                 .map(|members| {
-                    weight(members.count_ones(), players.len()) * (coalitions[members | player] - coalitions[members])
+                    weight(members.count_ones(), players.len())
+                        * (coalitions[members | player] - coalitions[members])
                 })
                 .sum::<f64>();
         }
@@ -81,8 +82,7 @@ fn value(tree: &Tree, row: &[f64], players: &[usize], members: usize) -> f64 {
             } else {
                 let cover = f64::from(tree.cover());
                 // Where no training row came by, neither side is more likely.
-                let share =
-                    |side: &Tree| if cover > 0.0 { f64::from(side.cover()) / cover } else { 0.5 };
+                let share = |side: &Tree| if cover > 0.0 { f64::from(side.cover()) / cover } else { 0.5 };
                 share(left) * value(left, row, players, members)
                     + share(right) * value(right, row, players, members)
             }
@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn weights_are_a_distribution() {
         for players in 1..=FEATURES_PER_TREE_MAX {
-            let total: f64 = (0..1_usize << (players - 1)).map(|members| weight(members.count_ones(), players)).sum();
+            let total: f64 =
+                (0..1_usize << (players - 1)).map(|members| weight(members.count_ones(), players)).sum();
             assert!((total - 1.0).abs() < 1e-12, "{players} players: {total}");
         }
     }

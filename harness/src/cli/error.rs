@@ -3,9 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use proofmark_harness::environment::EnvironmentError;
 use proofmark_harness::exit::Exit;
 use proofmark_harness::report::json::ReadError;
-use proofmark_harness::server::ServerChoiceError;
+use proofmark_harness::server::{ServerChoiceError, ServerError};
 use proofmark_harness::session::SessionError;
 
 /// Each belongs to one exit code.
@@ -46,6 +47,12 @@ impl CliError {
             | Self::Read(_)
             | Self::NoRun { .. }
             | Self::NoPlace => Exit::Usage,
+            // The server's name is wrong, not the server.
+            Self::Session(SessionError::Start(EnvironmentError::Server(error)))
+                if matches!(**error, ServerError::Variable(_)) =>
+            {
+                Exit::Usage
+            }
             Self::Nothing(_) => Exit::NothingRan,
             Self::Session(_) | Self::Write { .. } | Self::Render { .. } | Self::Stdout(_) | Self::Runtime(_) => {
                 Exit::Environment

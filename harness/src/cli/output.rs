@@ -73,15 +73,19 @@ impl Outputs {
 }
 
 /// Where `run` records the last run and `audit` finds it: `target/proofmark/run.json` if there is a directory
-/// `target` here, else the same below `$XDG_CACHE_HOME` or `~/.cache`.
+/// `target` here, else `run.json` in the cache directory: `$PROOFMARK_CACHE_DIR`, `$XDG_CACHE_HOME/proofmark` or
+/// `~/.cache/proofmark`.
 pub(crate) fn last_run() -> Option<PathBuf> {
     let directory = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = if Path::new("target").is_dir() {
-        PathBuf::from("target")
-    } else {
-        directory("XDG_CACHE_HOME").or_else(|| directory("HOME").map(|home| home.join(".cache")))?
+    let cache = || {
+        directory("PROOFMARK_CACHE_DIR").or_else(|| {
+            let base = directory("XDG_CACHE_HOME").or_else(|| directory("HOME").map(|home| home.join(".cache")));
+            base.map(|base| base.join("proofmark"))
+        })
     };
-    Some(base.join("proofmark").join("run.json"))
+    let target = Path::new("target");
+    let place = if target.is_dir() { Some(target.join("proofmark")) } else { cache() };
+    place.map(|place| place.join("run.json"))
 }
 
 /// Records a run as the last one.
