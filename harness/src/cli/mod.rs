@@ -25,8 +25,13 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all passed; 1 a subject failed; 2 usage or configuration; 3 environment or harness error;
-4 nothing ran; 130 or 143 interrupted.";
+Exit codes:
+  0         all passed
+  1         a subject failed
+  2         usage or configuration
+  3         environment or harness error
+  4         nothing ran
+  130, 143  interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {

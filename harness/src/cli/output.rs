@@ -101,7 +101,16 @@ fn check(path: &Path) -> io::Result<()> {
         // A pipe or a device is written as it is.
         Ok(found) if !found.is_file() => Ok(()),
         _ if path.file_name().is_none() => Err(io::ErrorKind::InvalidInput.into()),
-        _ => NamedTempFile::new_in(parent(&followed(path))).map(drop),
+        _ => {
+            let directory = followed(path);
+            let directory = parent(&directory);
+            if !directory.is_dir() {
+                let message = format!("there is no directory {}", directory.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, message));
+            }
+            // The temporary file's own error names a path that nobody has asked for.
+            NamedTempFile::new_in(directory).map(drop).map_err(|error| error.kind().into())
+        }
     }
 }
 

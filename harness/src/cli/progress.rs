@@ -41,7 +41,8 @@ impl Progress {
     pub(crate) fn event(&mut self, event: &RunEvent, screen: &mut Screen) -> Result<(), CliError> {
         match event {
             RunEvent::Started(header) => {
-                screen.print(&terminal::header(header, screen.stdout))?;
+                let text = terminal::header(header, screen.stdout);
+                self.bar.suspend(|| screen.print(&text))?;
                 self.bar.enable_steady_tick(TICK);
             }
             RunEvent::ServerReady(server) => {
