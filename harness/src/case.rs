@@ -61,6 +61,16 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::IndependentOracle,
+        Self::SchemaSnapshots,
+        Self::DownScripts,
+        Self::TimeLimit,
+        Self::Workers,
+        Self::PartialFailure,
+    ];
+
     /// The name in lists.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -7,6 +7,7 @@ pub mod database;
 pub mod environment;
 pub mod event;
 pub mod exit;
+pub mod fixture;
 pub mod libtest;
 pub mod migration_set;
 pub mod mutant;

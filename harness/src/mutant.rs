@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use crate::case::CaseError;
+use crate::case::{Case, CaseError};
 use crate::context::CaseContext;
 
 /// A faulty subject, and the case that must reject it by name.
@@ -15,4 +15,46 @@ pub struct Mutant<S> {
     pub says: &'static str,
     /// Makes the faulty subject.
     pub subject: fn(CaseContext) -> BoxFuture<'static, Result<S, CaseError>>,
+}
+
+/// Fails the build unless every case has a mutant and every mutant names a case, when called in a `const` item:
+///
+/// ```
+/// # use proofmark_harness::{case::Case, mutant::{Mutant, assert_every_case_has_a_mutant}};
+/// # const CASES: &[Case<()>] = &[];
+/// # const MUTANTS: &[Mutant<()>] = &[];
+/// const _: () = assert_every_case_has_a_mutant(CASES, MUTANTS);
+/// ```
+///
+/// # Panics
+/// When a case has no mutant or a mutant has no case; in a `const` item, when it is compiled.
+pub const fn assert_every_case_has_a_mutant<S>(cases: &[Case<S>], mutants: &[Mutant<S>]) {
+    let mut index = 0;
+    while index < cases.len() {
+        let mut other = 0;
+        while other < mutants.len() && !equal(cases[index].name, mutants[other].case) {
+            other += 1;
+        }
+        assert!(other < mutants.len(), "a case has no mutant: add a faulty subject that it rejects");
+        index += 1;
+    }
+    index = 0;
+    while index < mutants.len() {
+        let mut other = 0;
+        while other < cases.len() && !equal(mutants[index].case, cases[other].name) {
+            other += 1;
+        }
+        assert!(other < cases.len(), "a mutant names a case that there is not");
+        index += 1;
+    }
+}
+
+/// Equality of strings, which `==` cannot tell in a `const fn`.
+const fn equal(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    index == a.len() && index == b.len()
 }

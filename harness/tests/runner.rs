@@ -1,8 +1,8 @@
 //! The runner, with cases that do all that a case can do.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use proofmark_harness::case::{Capability, Case, CaseError, CaseResult};

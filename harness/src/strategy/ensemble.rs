@@ -3,6 +3,8 @@
 //! An ensemble is described here in a form of its own, which knows nothing of the loader or the engine: the oracle
 //! works on it directly, and subjects get it as a model file.
 
+use std::ops::{Range, RangeInclusive};
+
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -80,6 +82,18 @@ impl Ensemble {
         features.sort_unstable();
         features.dedup();
         features
+    }
+
+    /// The size that its outputs may have: what rounding errors are relative to.
+    #[must_use]
+    pub fn magnitude(&self) -> f64 {
+        fn largest(tree: &Tree) -> f32 {
+            match tree {
+                Tree::Leaf { value, .. } => value.abs(),
+                Tree::Split { left, right, .. } => largest(left).max(largest(right)),
+            }
+        }
+        f64::from(self.base_score.abs()) + self.trees.iter().map(|tree| f64::from(largest(tree))).sum::<f64>()
     }
 
     /// The ensemble as a model file: XGBoost's JSON.
@@ -183,7 +197,7 @@ fn tree_json(tree: &Tree, features: usize) -> Value {
 /// hit them exactly; 0.1 and 1e-40 are not what they seem in 32 bits.
 const THRESHOLDS: &[f32] = &[-1e30, -2.0, -0.5, -0.0, 0.0, 1e-40, 0.1, 0.5, 1.0, 16_777_216.0, 1e30];
 
-fn tree(features: usize, depth: u32, covers: std::ops::Range<u8>) -> impl Strategy<Value = Tree> {
+fn tree(features: usize, depth: u32, covers: Range<u8>) -> impl Strategy<Value = Tree> {
     let leaf = (-8.0_f32..8.0, covers).prop_map(|(value, cover)| Tree::Leaf { value, cover: f32::from(cover) });
     leaf.prop_recursive(depth, 64, 2, move |inner| {
         (0..features, select(THRESHOLDS), any::<bool>(), inner.clone(), inner).prop_map(
@@ -208,9 +222,27 @@ pub fn ensembles_with_covers(
     features: usize,
     depth: u32,
     trees: usize,
-    covers: std::ops::Range<u8>,
+    covers: Range<u8>,
 ) -> impl Strategy<Value = Ensemble> {
-    (1..=features).prop_flat_map(move |features| {
+    with_features(1..=features, depth, trees, covers)
+}
+
+/// Ensembles over many features. A tree of depth 4 uses 15 of them at most, which is what the oracle can take.
+pub fn wide_ensembles(
+    features: RangeInclusive<usize>,
+    depth: u32,
+    trees: usize,
+) -> impl Strategy<Value = Ensemble> {
+    with_features(features, depth, trees, 1..100)
+}
+
+fn with_features(
+    features: RangeInclusive<usize>,
+    depth: u32,
+    trees: usize,
+    covers: Range<u8>,
+) -> impl Strategy<Value = Ensemble> {
+    features.prop_flat_map(move |features| {
         let trees = prop::collection::vec(tree(features, depth, covers.clone()), 1..=trees);
         (trees, -4.0_f32..4.0).prop_map(move |(trees, base_score)| Ensemble { features, base_score, trees })
     })
