@@ -21,7 +21,7 @@ fn case(name: &str, checks: &str, batch: Batch, duration_ms: u64, outcome: Outco
 fn latency(batch_rows: usize, workers: usize, p50_us: f64, rows_per_second: f64) -> LatencyRecord {
     LatencyRecord {
         id: id(&format!("latency::diabetes::rows_{batch_rows}_workers_{workers}")),
-        workload: "diabetes".to_owned(),
+        workload: format!("diabetes-rows-{batch_rows}-workers-{workers}"),
         model: "xgboost, 100 trees of depth 6".to_owned(),
         batch_rows,
         workers,

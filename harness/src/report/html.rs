@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::event::{CaseRecord, LatencyRecord, Outcome, RunRecord};
 use crate::report::text::clean;
 use crate::report::{
-    Area, Counts, Standing, areas, duration_text, latency_text, plural, problems, rate_text, rerun_commands,
+    Area, Counts, Standing, areas, duration_text, latency_text, latency_title, plural, problems, rate_text,
+    rerun_commands,
 };
 
 /// The name ends in `.html` so that the engine escapes whatever it puts into the page.
@@ -39,7 +40,7 @@ struct Page<'a> {
     verdict: &'static str,
     groups: Vec<Group<'a>>,
     problems: Vec<Problem<'a>>,
-    chart: Option<Chart<'a>>,
+    chart: Option<Chart>,
 }
 
 /// Areas of one suite of which the same was checked.
@@ -203,9 +204,9 @@ impl<'a> Problem<'a> {
 
 /// Latencies on a common logarithmic axis: batches of one row and of hundreds are decades apart.
 #[derive(Serialize)]
-struct Chart<'a> {
+struct Chart {
     ticks: Vec<Tick>,
-    workloads: Vec<Workload<'a>>,
+    workloads: Vec<Workload>,
 }
 
 #[derive(Serialize)]
@@ -215,9 +216,8 @@ struct Tick {
 }
 
 #[derive(Serialize)]
-struct Workload<'a> {
-    name: &'a str,
-    model: &'a str,
+struct Workload {
+    title: String,
     rows: Vec<Bar>,
 }
 
@@ -237,8 +237,8 @@ struct Bar {
     p99_percent: f64,
 }
 
-impl<'a> Chart<'a> {
-    fn new(latencies: &'a [LatencyRecord]) -> Option<Self> {
+impl Chart {
+    fn new(latencies: &[LatencyRecord]) -> Option<Self> {
         let decades = |value: f64| value.max(0.01).log10();
         let low = latencies.iter().map(|l| decades(l.p50_us).floor()).min_by(f64::total_cmp)?;
         let high = latencies.iter().map(|l| decades(l.p99_us).ceil()).max_by(f64::total_cmp)?.max(low + 1.0);
@@ -249,7 +249,7 @@ impl<'a> Chart<'a> {
             .take(12)
             .map(|decade| Tick { percent: percent(10_f64.powf(decade)), label: tick_label(decade) })
             .collect();
-        let mut workloads: Vec<Workload<'a>> = Vec::new();
+        let mut workloads: Vec<Workload> = Vec::new();
         for latency in latencies {
             let bar = Bar {
                 batch_rows: latency.batch_rows,
@@ -264,11 +264,10 @@ impl<'a> Chart<'a> {
                 p95_percent: percent(latency.p95_us),
                 p99_percent: percent(latency.p99_us),
             };
+            let title = latency_title(latency);
             match workloads.last_mut() {
-                Some(last) if (last.name, last.model) == (&latency.workload, &latency.model) => {
-                    last.rows.push(bar)
-                }
-                _ => workloads.push(Workload { name: &latency.workload, model: &latency.model, rows: vec![bar] }),
+                Some(last) if last.title == title => last.rows.push(bar),
+                _ => workloads.push(Workload { title, rows: vec![bar] }),
             }
         }
         Some(Self { ticks, workloads })

@@ -7,7 +7,7 @@ pub mod junit;
 pub mod terminal;
 pub mod text;
 
-use crate::event::{CaseRecord, Outcome, RunRecord};
+use crate::event::{CaseRecord, LatencyRecord, Outcome, RunRecord};
 use crate::suite::CaseId;
 
 /// How many cases ended how.
@@ -159,6 +159,15 @@ pub fn rerun_commands(id: &CaseId, seed: u64) -> [String; 2] {
         format!("proofmark run --case '{id}' --seed {seed}"),
         format!("PROOFMARK_SEED={seed} cargo nextest run -E 'test(={id})'"),
     ]
+}
+
+/// What a group of latencies is called: the workload without the sizes that stand beside it anyway, and the model
+/// where that says more.
+#[must_use]
+pub fn latency_title(latency: &LatencyRecord) -> String {
+    let sizes = format!("-rows-{}-workers-{}", latency.batch_rows, latency.workers);
+    let workload = latency.workload.strip_suffix(&sizes).unwrap_or(&latency.workload);
+    if workload == latency.model { workload.to_owned() } else { format!("{workload} · {}", latency.model) }
 }
 
 /// The time that cases took together, in milliseconds.

@@ -6,7 +6,8 @@ use crate::event::{CaseRecord, LatencyRecord, Outcome, RunHeader, RunRecord, Ser
 pub use crate::report::text::{Look, Tone};
 use crate::report::text::{clean, cut, wrap};
 use crate::report::{
-    Area, Counts, Standing, areas, duration_text, latency_text, plural, problems, rate_text, rerun_commands,
+    Area, Counts, Standing, areas, duration_text, latency_text, latency_title, plural, problems, rate_text,
+    rerun_commands,
 };
 
 /// Longer lines are hard to follow from a name to its numbers.
@@ -253,13 +254,11 @@ fn exceptions(text: &mut String, area: &Area<'_>, look: Look) {
 fn latencies(text: &mut String, latencies: &[LatencyRecord], look: Look) {
     line(text, &look.paint(Tone::Strong, "LATENCY of one batch"));
     rule(text, look);
-    let mut above: Option<&LatencyRecord> = None;
+    let mut above = None;
     for latency in latencies {
-        let same =
-            above.is_some_and(|above| (&above.workload, &above.model) == (&latency.workload, &latency.model));
-        if !same {
-            let title = clean(&format!("{} · {}", latency.workload, latency.model));
-            line(text, &look.paint(Tone::Strong, &title));
+        let title = latency_title(latency);
+        if above.as_ref() != Some(&title) {
+            line(text, &look.paint(Tone::Strong, &clean(&title)));
             let heading = format!(
                 "{:>8}{:>9}{:>11}{:>11}{:>11}{:>14}{:>10}",
                 "rows", "workers", "p50", "p95", "p99", "rows/s", "batches"
@@ -279,7 +278,7 @@ fn latencies(text: &mut String, latencies: &[LatencyRecord], look: Look) {
                 latency.iterations,
             ),
         );
-        above = Some(latency);
+        above = Some(title);
     }
     rule(text, look);
     text.push('\n');
