@@ -72,6 +72,19 @@ impl Capability {
         Self::PartialFailure,
     ];
 
+    /// The name in lists.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IndependentOracle => "independent_oracle",
+            Self::SchemaSnapshots => "schema_snapshots",
+            Self::DownScripts => "down_scripts",
+            Self::TimeLimit => "time_limit",
+            Self::Workers => "workers",
+            Self::PartialFailure => "partial_failure",
+        }
+    }
+
     /// Why a case is not run when the capability is missing.
     #[must_use]
     pub fn missing(self) -> &'static str {
