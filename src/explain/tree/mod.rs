@@ -42,8 +42,8 @@ pub struct TreeExplainer {
     block_effort: usize,
 }
 
-/// The effort for which it pays to start a thread: 0.1 to 0.2 ms of work, where a thread costs 0.02 to 0.05 ms.
-const WORKER_EFFORT_MIN: usize = 15_000;
+/// The effort for which it pays to start a thread: about 0.1 ms of work, several times what a thread costs.
+const WORKER_EFFORT_MIN: usize = 5_000;
 
 impl TreeExplainer {
     /// Prepares a model: once, for any number of batches.
