@@ -1,1 +1,193 @@
-//! To come.
+//! Explanations of predictions: SHAP values, one `Result` per row.
+//!
+//! An [`Explainer`] takes a [`Batch`] of rows and a [`Budget`], and returns an [`Explanation`]. A row that cannot
+//! be explained is an error in its place; the others are not affected by it.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let json = proofmark::explain::EXAMPLE_MODEL;
+//! use proofmark::explain::{Batch, Budget, Explainer, TreeExplainer};
+//! use proofmark::model::Model;
+//!
+//! let Model::Trees(trees) = Model::from_bytes(json.as_bytes())? else { return Ok(()) };
+//! let explanation = TreeExplainer::new(trees)?.explain(&Batch::from_rows([[0.5, f64::NAN]]), &Budget::default())?;
+//! for row in explanation.rows() {
+//!     let row = row.as_ref().map_err(Clone::clone)?;
+//!     println!("{} = {} + {:?}", row.output(), explanation.base_value(), row.values());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch;
+mod pool;
+mod tree;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+pub use batch::Batch;
+pub use tree::TreeExplainer;
+
+/// Something that explains the rows of a batch.
+pub trait Explainer: Send + Sync {
+    /// What it can do; known without running it.
+    fn capabilities(&self) -> Capabilities;
+
+    /// How many features a row must have.
+    fn feature_count(&self) -> usize;
+
+    /// Explains a batch within a budget.
+    ///
+    /// # Errors
+    /// [`ExplainError`] when the whole batch cannot be explained; what concerns one row only is in its place in
+    /// the [`Explanation`].
+    fn explain(&self, batch: &Batch, budget: &Budget) -> Result<Explanation, ExplainError>;
+}
+
+/// What an explainer can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Stops when the budget's time is used up.
+    pub time_limit: bool,
+    /// Uses as many workers as the budget says.
+    pub workers: bool,
+    /// Reports failures row by row.
+    pub partial_failure: bool,
+}
+
+/// What an explanation may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// The threads that compute, the calling one included.
+    pub workers: NonZeroUsize,
+    /// The memory for the result and for working space, in bytes, estimated before the work begins. The limit is
+    /// co-operative: a hard one is the operating system's.
+    pub memory_bytes: u64,
+    /// The time until rows that are not finished are given up.
+    pub time_limit: Duration,
+}
+
+impl Default for Budget {
+    /// One worker, 1 GiB, an hour.
+    fn default() -> Self {
+        Self { workers: NonZeroUsize::MIN, memory_bytes: 1 << 30, time_limit: Duration::from_secs(3600) }
+    }
+}
+
+/// The explanation of a batch: `output = base value + sum of the values` for every explained row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    base_value: f64,
+    rows: Vec<Result<Attribution, RowError>>,
+}
+
+impl Explanation {
+    /// Puts an explanation together.
+    #[must_use]
+    pub fn new(base_value: f64, rows: Vec<Result<Attribution, RowError>>) -> Self {
+        Self { base_value, rows }
+    }
+
+    /// The expected output: what is explained when no feature is known. On the margin's scale.
+    #[must_use]
+    pub fn base_value(&self) -> f64 {
+        self.base_value
+    }
+
+    /// One result for each row of the batch, in its order.
+    pub fn rows(&self) -> &[Result<Attribution, RowError>] {
+        &self.rows
+    }
+
+    /// The results by value.
+    pub fn into_rows(self) -> Vec<Result<Attribution, RowError>> {
+        self.rows
+    }
+}
+
+/// The explanation of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribution {
+    values: Box<[f64]>,
+    output: f64,
+}
+
+impl Attribution {
+    /// Puts the explanation of one row together.
+    #[must_use]
+    pub fn new(values: Box<[f64]>, output: f64) -> Self {
+        Self { values, output }
+    }
+
+    /// One SHAP value for each feature, on the margin's scale.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// The model's margin for the row, computed on its own: not from the values.
+    #[must_use]
+    pub fn output(&self) -> f64 {
+        self.output
+    }
+}
+
+/// Why one row was not explained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowError {
+    /// The row has another number of values than the model has features.
+    #[error("expected {expected} values, one for each feature, found {found}")]
+    Width {
+        /// The number of features.
+        expected: usize,
+        /// The number of values.
+        found: usize,
+    },
+    /// The batch's time was used up before the row was finished.
+    #[error("the time limit of {limit:?} was reached before the row was explained; raise it or send fewer rows")]
+    TimeLimit {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The explainer gave another reason.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Why a batch was not explained.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExplainError {
+    /// The budget's memory does not suffice.
+    #[error(
+        "expected a memory budget of at least {needed} bytes for {rows} rows, found {budget}; raise it or send fewer rows"
+    )]
+    Memory {
+        /// What is needed, in bytes.
+        needed: u64,
+        /// What there is, in bytes.
+        budget: u64,
+        /// The size of the batch.
+        rows: usize,
+    },
+    /// The model is too large to be explained.
+    #[error("the model has more than {limit} conditions on its paths: expected fewer or shallower trees")]
+    ModelTooLarge {
+        /// The most conditions, summed over all leaves.
+        limit: usize,
+    },
+    /// The explainer gave another reason.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A model of two features, for examples.
+#[doc(hidden)]
+pub const EXAMPLE_MODEL: &str = r#"{"learner": {"feature_names": [], "gradient_booster": {"name": "gbtree", "model": {"trees": [{
+  "left_children": [1, -1, -1], "right_children": [2, -1, -1], "split_indices": [0, 0, 0],
+  "split_conditions": [0.25, -1, 2], "default_left": [1, 0, 0], "sum_hessian": [4, 1, 3],
+  "tree_param": {"num_nodes": "3", "size_leaf_vector": "1"}}]}},
+  "learner_model_param": {"base_score": "5E-1", "num_class": "0", "num_feature": "2", "num_target": "1"},
+  "objective": {"name": "reg:squarederror"}}}"#;

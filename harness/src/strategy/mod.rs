@@ -1,1 +1,3 @@
-//! To come.
+//! Strategies: generated data for property tests.
+
+pub mod ensemble;

@@ -1,0 +1,199 @@
+//! Finds `initdb` and `postgres`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::VERSION_MIN;
+
+/// Names the directory of the binaries; when it is set, no other place is looked at.
+pub(crate) const BINARIES_VARIABLE: &str = "PROOFMARK_POSTGRES_BIN";
+
+/// A directory with `initdb` and `postgres` of a version that will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binaries {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What `postgres --version` says.
+    pub version: String,
+}
+
+/// A place that was looked at in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// The place, and why it was looked at.
+    pub place: String,
+    /// What was found there.
+    pub found: String,
+}
+
+/// There are no binaries that will do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BinariesError {
+    /// None of the places has them.
+    #[error(
+        "expected the Postgres binaries initdb and postgres, version {VERSION_MIN} or later, found none; looked \
+         at:{}\nto get them, do one of these:\n  - install Postgres (Debian, Ubuntu: apt-get install postgresql; \
+         Fedora: dnf install postgresql-server; macOS: brew install postgresql)\n  - set {BINARIES_VARIABLE} to \
+         the directory that holds them\n  - set {} or --server to the URL of a server that runs already",
+        List(looked),
+        super::DATABASE_URL_VARIABLE
+    )]
+    NotFound {
+        /// The places in the order in which they were looked at.
+        looked: Vec<Looked>,
+    },
+}
+
+struct List<'a>(&'a [Looked]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|looked| write!(formatter, "\n  - {}: {}", looked.place, looked.found))
+    }
+}
+
+impl Binaries {
+    /// The first that will do: of `PROOFMARK_POSTGRES_BIN` alone if it is set, else of the search path, of
+    /// `pg_config --bindir`, and of the places where packages put them, later versions first.
+    ///
+    /// # Errors
+    /// When there are none; the error lists where they were looked for.
+    pub fn find() -> Result<Self, BinariesError> {
+        let mut looked = Vec::new();
+        if let Some(directory) = std::env::var_os(BINARIES_VARIABLE).filter(|value| !value.is_empty()) {
+            return Self::first_of([(BINARIES_VARIABLE, vec![directory.into()])], &mut looked)
+                .ok_or(BinariesError::NotFound { looked });
+        }
+        let places = [
+            ("PATH", search_path()),
+            ("pg_config --bindir", pg_config().into_iter().collect()),
+            ("/usr/lib/postgresql/*/bin", children("/usr/lib/postgresql", "", "bin")),
+            ("/usr/pgsql-*/bin", children("/usr", "pgsql-", "bin")),
+            ("/opt/homebrew/opt/postgresql*/bin", children("/opt/homebrew/opt", "postgresql", "bin")),
+            ("/usr/local/opt/postgresql*/bin", children("/usr/local/opt", "postgresql", "bin")),
+            ("/usr/local/pgsql/bin", vec!["/usr/local/pgsql/bin".into()]),
+            ("Postgres.app", children("/Applications/Postgres.app/Contents/Versions", "", "bin")),
+        ];
+        Self::first_of(places, &mut looked).ok_or(BinariesError::NotFound { looked })
+    }
+
+    fn first_of<'a>(
+        places: impl IntoIterator<Item = (&'a str, Vec<PathBuf>)>,
+        looked: &mut Vec<Looked>,
+    ) -> Option<Self> {
+        for (place, directories) in places {
+            let before = looked.len();
+            for directory in directories {
+                match Self::inspect(&directory) {
+                    Ok(binaries) => return Some(binaries),
+                    // A search path has many directories, and few of them are worth a line.
+                    Err(None) => {}
+                    Err(Some(found)) => {
+                        looked.push(Looked { place: format!("{place}: {}", directory.display()), found });
+                    }
+                }
+            }
+            if looked.len() == before {
+                looked.push(Looked { place: place.to_owned(), found: "nothing".to_owned() });
+            }
+        }
+        None
+    }
+
+    /// The binaries of a directory; else what is there instead, if anything is.
+    fn inspect(directory: &Path) -> Result<Self, Option<String>> {
+        let postgres = directory.join("postgres");
+        match (postgres.is_file(), directory.join("initdb").is_file()) {
+            (false, false) => return Err(None),
+            (false, true) => return Err(Some("initdb without postgres".to_owned())),
+            (true, false) => return Err(Some("postgres without initdb".to_owned())),
+            (true, true) => {}
+        }
+        let output = Command::new(&postgres)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| Some(format!("postgres does not run: {error}")))?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        match major_version(&text) {
+            Some(major) if major >= VERSION_MIN => Ok(Self { directory: directory.to_owned(), version: text }),
+            Some(major) => Err(Some(format!("version {major}, which is older than {VERSION_MIN}"))),
+            None => Err(Some(format!("postgres --version says {text:?} ({})", output.status))),
+        }
+    }
+
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.directory.join(program));
+        // Messages in English, whatever the user's language: the port's retry reads them.
+        command.env("LC_ALL", "C").env_remove("LANGUAGE").stdin(Stdio::null());
+        command
+    }
+}
+
+/// The major version in `postgres (PostgreSQL) 15.18 (Debian ...)` or `... 18beta1`.
+fn major_version(text: &str) -> Option<u32> {
+    let version = text.split("(PostgreSQL) ").nth(1)?;
+    let digits = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
+    version[..digits].parse().ok()
+}
+
+fn search_path() -> Vec<PathBuf> {
+    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+}
+
+fn pg_config() -> Option<PathBuf> {
+    let output = Command::new("pg_config").arg("--bindir").stdin(Stdio::null()).output().ok()?;
+    let directory = String::from_utf8(output.stdout).ok()?;
+    let directory = directory.trim();
+    (output.status.success() && !directory.is_empty()).then(|| directory.into())
+}
+
+/// `parent/<prefix><version>/<last>` for every version there is, later ones first.
+fn children(parent: &str, prefix: &str, last: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+    let mut found: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            let version = name.strip_prefix(prefix)?;
+            let digits: String = version.chars().filter(char::is_ascii_digit).take(2).collect();
+            Some((digits.parse().unwrap_or(0), entry.path().join(last)))
+        })
+        .collect();
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(major_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(major_version("postgres (PostgreSQL) 18beta1"), Some(18));
+        assert_eq!(major_version("something else"), None);
+    }
+
+    #[test]
+    fn an_old_version_is_told_from_none() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Binaries::inspect(directory.path()), Err(None));
+        for program in ["postgres", "initdb"] {
+            let path = directory.path().join(program);
+            std::fs::write(&path, "#!/bin/sh\necho 'postgres (PostgreSQL) 14.9'\n").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let mut looked = Vec::new();
+        let place = ("here", vec![directory.path().to_owned()]);
+        assert_eq!(Binaries::first_of([place, ("there", vec!["/nowhere".into()])], &mut looked), None);
+        let message = BinariesError::NotFound { looked }.to_string();
+        assert!(message.contains("version 14, which is older than 15"), "{message}");
+        assert!(message.contains("\n  - there: nothing"), "{message}");
+        assert!(message.contains(BINARIES_VARIABLE), "{message}");
+    }
+}

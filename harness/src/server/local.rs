@@ -1,0 +1,299 @@
+//! A server of our own: started from binaries in a fraction of a second, without a trace afterwards.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use uuid::Uuid;
+
+use super::ServerError;
+use super::binaries::Binaries;
+use super::data_directory;
+use super::process::Process;
+use super::run_directory::RunDirectory;
+use super::watchdog::Watchdog;
+use crate::event::ServerRecord;
+
+const USER: &str = "postgres";
+
+/// How long the server may take until it answers.
+const READY_TIME_MAX: Duration = Duration::from_secs(30);
+
+const READY_POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How often another port is tried when one was taken between our finding it free and the server's using it.
+const PORT_ATTEMPTS: u32 = 5;
+
+/// The data is worth nothing after the run, so that nothing is done to keep it; what is left are the settings
+/// that bound what a server takes, and those that make runs on different machines alike.
+const SETTINGS: [&str; 17] = [
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_wal_size=256MB",
+    "autovacuum=off",
+    "jit=off",
+    "max_connections=200",
+    "listen_addresses=127.0.0.1",
+    // In the data directory, so that nothing stays in the system's shared memory when the server is killed.
+    "dynamic_shared_memory_type=mmap",
+    "log_destination=stderr",
+    "logging_collector=off",
+    "timezone=UTC",
+    "log_timezone=UTC",
+    "datestyle=ISO, MDY",
+    "password_encryption=scram-sha-256",
+];
+
+/// Why a local server did not start, or did not go.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// We are root, and there is nobody else to be.
+    #[error(
+        "expected a user postgres or nobody for the server to run as, as it refuses to run as root; found none"
+    )]
+    NoUser,
+    /// No directory for its files.
+    #[error("expected a directory for the server's files, found none that can be used: {refused}")]
+    NoDirectory {
+        /// The directories and what is wrong with them.
+        refused: String,
+    },
+    /// A file could not be made.
+    #[error("the server's files cannot be written at {}: {source}", path.display())]
+    Directory {
+        /// The file or directory.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The process that cleans up after us is missing.
+    #[error("the watchdog of the server's directory does not run (it needs /bin/sh): {source}")]
+    Watchdog {
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// A program could not be started.
+    #[error("cannot be started: {source}; command: {command}; directory: {}", directory.display())]
+    Spawn {
+        /// The command.
+        command: String,
+        /// The run directory.
+        directory: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// A program failed.
+    #[error(transparent)]
+    Process(Box<ProcessFailure>),
+    /// The server stopped, and files of it are left.
+    #[error("the server's directory {} cannot be removed: {source}", directory.display())]
+    Left {
+        /// The run directory.
+        directory: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// How a program failed, with all that helps to find out why.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{program} failed: {what}; command: {command}; process id: {pid}; directory: {}; its log ends with:\n{log}",
+    directory.display()
+)]
+pub struct ProcessFailure {
+    /// The program's name.
+    pub program: String,
+    /// How it failed.
+    pub what: String,
+    /// The command.
+    pub command: String,
+    /// The process id.
+    pub pid: u32,
+    /// The run directory, which is removed by now.
+    pub directory: PathBuf,
+    /// The last lines of its log.
+    pub log: String,
+}
+
+/// A running server. It stops and its files go away when it is dropped, and also when this process is killed.
+#[derive(Debug)]
+pub struct LocalServer {
+    // Dropped in this order: the server stops, its files go, the watchdog learns of it.
+    process: Process,
+    files: Files,
+    port: u16,
+    password: String,
+}
+
+/// The run directory and its watchdog.
+#[derive(Debug)]
+struct Files {
+    run: RunDirectory,
+    watchdog: Watchdog,
+}
+
+impl Files {
+    fn remove(&mut self) -> Result<(), LocalError> {
+        let result = self.run.remove();
+        if result.is_ok() {
+            self.watchdog.release();
+        }
+        result.map_err(|source| LocalError::Left { directory: self.run.path().to_owned(), source })
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the watchdog, which was not released then.
+        let _ = self.remove();
+    }
+}
+
+impl LocalServer {
+    /// Starts a server; `why` it was chosen is part of the record.
+    ///
+    /// # Errors
+    /// When binaries, room or a port are missing, or the server does not answer in time. Nothing is left behind.
+    pub async fn start(why: &str) -> Result<(Self, ServerRecord), ServerError> {
+        let started = Instant::now();
+        let prepared = tokio::task::spawn_blocking(|| {
+            let binaries = Binaries::find()?;
+            let run = RunDirectory::create()?;
+            let watchdog = Watchdog::start(run.path()).map_err(|source| LocalError::Watchdog { source })?;
+            let mut files = Files { run, watchdog };
+            data_directory::prepare(&binaries, &files.run, &mut files.watchdog)?;
+            allow_access(&files.run)?;
+            Ok::<_, ServerError>((binaries, files))
+        });
+        let (binaries, files) = match prepared.await {
+            Ok(prepared) => prepared?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let (server, version) = Self::run(&binaries, files).await?;
+        let record = ServerRecord {
+            kind: "local".to_owned(),
+            version,
+            origin: format!(
+                "binaries in {}, files in {}; local as {why}",
+                binaries.directory.display(),
+                server.files.run.path().display()
+            ),
+            ready_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        Ok((server, record))
+    }
+
+    async fn run(binaries: &Binaries, mut files: Files) -> Result<(Self, String), LocalError> {
+        let mut attempt = 1;
+        loop {
+            let port = free_port().map_err(|source| LocalError::Directory { path: "127.0.0.1".into(), source })?;
+            let mut command = binaries.command("postgres");
+            command.arg("-D").arg(files.run.data()).arg("-k").arg(files.run.path());
+            command.args(["-p", &port.to_string()]);
+            for setting in SETTINGS {
+                command.args(["-c", setting]);
+            }
+            command.arg("-c").arg(format!("hba_file={}", access_file(&files.run).display()));
+            let log = files.run.path().join("postgres.log");
+            let mut process = Process::spawn(command, &files.run, &log, &mut files.watchdog)?;
+            match ready(&mut process, &options(&files.run, port)).await {
+                Ok((password, version)) => return Ok((Self { process, files, port, password }, version)),
+                Err(_) if attempt < PORT_ATTEMPTS && process.log_tail().contains("could not bind") => attempt += 1,
+                Err(what) => return Err(process.failure(what)),
+            }
+        }
+    }
+
+    pub(super) fn connect_options(&self) -> PgConnectOptions {
+        options(&self.files.run, self.port)
+    }
+
+    pub(super) fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    pub(super) async fn stop(mut self) -> Result<(), LocalError> {
+        let stopped = tokio::task::spawn_blocking(move || {
+            self.process.stop();
+            self.files.remove()
+        });
+        match stopped.await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// Waits until the server answers a query; returns the password that was set, and the version.
+async fn ready(process: &mut Process, options: &PgConnectOptions) -> Result<(String, String), String> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = process.ended().map_err(|error| error.to_string())? {
+            return Err(format!("it ended with {status} before it answered"));
+        }
+        let left = READY_TIME_MAX.saturating_sub(started.elapsed());
+        let answer = match tokio::time::timeout(left, first_query(options)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => crate::error_chain(&error),
+            Err(_) => "nothing at all".to_owned(),
+        };
+        if started.elapsed() >= READY_TIME_MAX {
+            return Err(format!("no answer within {READY_TIME_MAX:?}, the last was: {answer}"));
+        }
+        tokio::time::sleep(READY_POLL_INTERVAL).await;
+    }
+}
+
+/// Sets a password that only we know: on the loopback address, unlike in our private directory, every user of
+/// the machine can knock.
+async fn first_query(options: &PgConnectOptions) -> Result<(String, String), sqlx::Error> {
+    let mut connection: PgConnection = options.connect().await?;
+    let password = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let statement = format!("ALTER ROLE {USER} PASSWORD '{password}'");
+    sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    let version = sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok((password, version))
+}
+
+fn options(run: &RunDirectory, port: u16) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(run.path())
+        .host("127.0.0.1")
+        .port(port)
+        .username(USER)
+        .database("postgres")
+        .ssl_mode(PgSslMode::Disable)
+        .application_name("proofmark")
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn access_file(run: &RunDirectory) -> PathBuf {
+    run.path().join("pg_hba.conf")
+}
+
+/// Who may connect: everyone who can get into our directory, and on the loopback address who knows the password.
+fn allow_access(run: &RunDirectory) -> Result<(), LocalError> {
+    let path = access_file(run);
+    let write = |path: &Path| {
+        fs::write(path, "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")?;
+        run.give(path)
+    };
+    write(&path).map_err(|source| LocalError::Directory { path, source })
+}

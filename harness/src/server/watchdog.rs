@@ -1,0 +1,91 @@
+//! Cleans up after us when we cannot: a shell that holds the other end of a pipe.
+//!
+//! However this process ends, `kill -9` included, the system closes its end of the pipe. The shell then stops
+//! the server and removes its directory, unless it was told before that this is done.
+
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// Reads the id of the process that works in the directory, whenever it changes, or `done`.
+///
+/// A process is only stopped if its arguments name the directory: an id may belong to another by now.
+/// `kill -0` fails for a process that is gone.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM
+run=$1
+pid=
+while read -r word; do
+    [ "$word" = done ] && exit 0
+    pid=$word
+done
+is_ours() {
+    if [ -r "/proc/$1/cmdline" ]; then
+        grep -qF -- "$run" "/proc/$1/cmdline"
+    else
+        ps -p "$1" -o args= | grep -qF -- "$run"
+    fi
+}
+halt() {
+    [ "$1" -gt 1 ] && is_ours "$1" && kill -QUIT "$1" || return 0
+    tries=0
+    while kill -0 "$1" && is_ours "$1"; do
+        tries=$((tries + 1))
+        [ "$tries" -eq 200 ] && kill -KILL "$1"
+        [ "$tries" -gt 240 ] && return 0
+        sleep 0.03 || sleep 1
+    done
+}
+[ -n "$pid" ] && halt "$pid"
+[ -r "$run/data/postmaster.pid" ] && read -r pid < "$run/data/postmaster.pid" && halt "$pid"
+rm -rf -- "$run" || { sleep 1; rm -rf -- "$run"; }
+"#;
+
+/// The shell, for as long as the directory exists.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    shell: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Watchdog {
+    /// Guards the directory from now on.
+    pub(super) fn start(directory: &Path) -> io::Result<Self> {
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", SCRIPT, "proofmark-watchdog"])
+            .arg(directory)
+            .current_dir("/")
+            // Out of reach of what ends us: the terminal's signals, and a kill of our whole group.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let pipe = shell.stdin.take();
+        Ok(Self { shell, pipe })
+    }
+
+    /// Tells it which process to stop.
+    pub(super) fn watch(&mut self, process: &Child) -> io::Result<()> {
+        match &mut self.pipe {
+            Some(pipe) => writeln!(pipe, "{}", process.id()),
+            None => Err(io::Error::other("the watchdog was released")),
+        }
+    }
+
+    /// Tells it that nothing is left to do.
+    pub(super) fn release(&mut self) {
+        if let Some(mut pipe) = self.pipe.take() {
+            let _ = pipe.write_all(b"done\n");
+        }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        // Closes the pipe: unless it was released, it does its work now.
+        self.pipe = None;
+        let _ = self.shell.wait();
+    }
+}

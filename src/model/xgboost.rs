@@ -1,0 +1,328 @@
+//! XGBoost's JSON model (`Booster.save_model("model.json")`), as versions 1.x to 3.x write it.
+//!
+//! Layout: the model schema in XGBoost's documentation ("Introduction to Model IO"). Supported are `gbtree`
+//! boosters (boosted trees and random forests) with one output, numeric splits, and an objective whose link is
+//! the identity or the logit. All else is refused by name, for a silent approximation would be a wrong answer.
+
+use serde::Deserialize;
+
+use super::error::ModelError;
+use super::tree::{Link, Node, Split, Tree, TreeEnsemble};
+
+/// The most features that a model may have.
+pub const FEATURES_MAX: u64 = 1 << 24;
+
+const OBJECTIVES: &str = "reg:squarederror, reg:squaredlogerror, reg:pseudohubererror, reg:absoluteerror, \
+                          reg:logistic, binary:logistic or binary:logitraw";
+
+#[derive(Deserialize)]
+struct File {
+    learner: Learner,
+}
+
+#[derive(Deserialize)]
+struct Learner {
+    #[serde(default)]
+    feature_names: Vec<String>,
+    gradient_booster: Booster,
+    learner_model_param: ModelParam,
+    objective: Objective,
+}
+
+/// The fields of every kind of booster are optional here, so that an unsupported one is refused by its name.
+#[derive(Deserialize)]
+struct Booster {
+    name: String,
+    model: Option<BoosterModel>,
+}
+
+#[derive(Deserialize)]
+struct BoosterModel {
+    trees: Option<Vec<RawTree>>,
+}
+
+#[derive(Deserialize)]
+struct ModelParam {
+    base_score: String,
+    num_class: Option<String>,
+    num_feature: String,
+    num_target: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Objective {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct RawTree {
+    left_children: Vec<i32>,
+    right_children: Vec<i32>,
+    split_indices: Vec<i64>,
+    /// The threshold of an inner node, the value of a leaf.
+    split_conditions: Vec<f32>,
+    default_left: Vec<Flag>,
+    sum_hessian: Vec<f32>,
+    /// 0 = numeric, 1 = categorical.
+    #[serde(default)]
+    split_type: Vec<u8>,
+    tree_param: TreeParam,
+}
+
+#[derive(Deserialize)]
+struct TreeParam {
+    num_nodes: String,
+    size_leaf_vector: Option<String>,
+}
+
+/// A truth value: `true` and `false`, or 1 and 0, by version.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged)]
+enum Flag {
+    Bool(bool),
+    Integer(i64),
+}
+
+impl Flag {
+    fn is_set(self) -> bool {
+        match self {
+            Self::Bool(flag) => flag,
+            Self::Integer(number) => number != 0,
+        }
+    }
+}
+
+/// Reads a model.
+///
+/// # Errors
+/// [`ModelError`] when the bytes are not JSON, not of XGBoost's layout, inconsistent, or the model uses something
+/// unsupported.
+pub fn from_json(bytes: &[u8]) -> Result<TreeEnsemble, ModelError> {
+    let File { learner } = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => ModelError::Layout { message: error.to_string() },
+        _ => ModelError::NotJson { message: error.to_string() },
+    })?;
+
+    let booster = learner.gradient_booster;
+    if booster.name != "gbtree" {
+        return Err(ModelError::Unsupported { what: "booster", found: booster.name, supported: "gbtree" });
+    }
+    let link = match learner.objective.name.as_str() {
+        "reg:squarederror"
+        | "reg:linear"
+        | "reg:squaredlogerror"
+        | "reg:pseudohubererror"
+        | "reg:absoluteerror" => Link::Identity,
+        "binary:logistic" | "binary:logitraw" | "reg:logistic" => Link::Logit,
+        other => {
+            return Err(ModelError::Unsupported {
+                what: "objective",
+                found: other.to_owned(),
+                supported: OBJECTIVES,
+            });
+        }
+    };
+    let param = learner.learner_model_param;
+    let parameter = |name: &str| format!("learner.learner_model_param.{name}");
+    for (what, value) in [("number of classes", &param.num_class), ("number of targets", &param.num_target)] {
+        if let Some(value) = value
+            && number(value, &parameter(what))? > 1
+        {
+            return Err(ModelError::Unsupported {
+                what,
+                found: value.clone(),
+                supported: "a model with one output",
+            });
+        }
+    }
+    let features = number(&param.num_feature, &parameter("num_feature"))?;
+    if features > FEATURES_MAX {
+        return Err(ModelError::TooLarge { what: "number of features", found: features, limit: FEATURES_MAX });
+    }
+    let feature_count = usize::try_from(features).unwrap_or(usize::MAX);
+    if !learner.feature_names.is_empty() && learner.feature_names.len() != feature_count {
+        return Err(invalid(
+            "learner.feature_names".to_owned(),
+            format!("{feature_count} names, one for each feature"),
+            learner.feature_names.len(),
+        ));
+    }
+    let base_margin = base_margin(&param.base_score, link, parameter("base_score"))?;
+
+    let raw_trees = booster.model.and_then(|model| model.trees).ok_or_else(|| ModelError::Layout {
+        message: "missing field learner.gradient_booster.model.trees".to_owned(),
+    })?;
+    let trees = raw_trees
+        .iter()
+        .enumerate()
+        .map(|(index, tree)| build_tree(tree, &format!("tree {index}"), feature_count))
+        .collect::<Result<_, _>>()?;
+    Ok(TreeEnsemble {
+        trees,
+        feature_count,
+        feature_names: learner.feature_names,
+        base_margin,
+        objective: learner.objective.name,
+        link,
+    })
+}
+
+/// The margin of the stored base score: a prediction, written as `5E-1` up to 3.0 and as `[5E-1]` since.
+fn base_margin(text: &str, link: Link, place: String) -> Result<f64, ModelError> {
+    let single = text.trim().trim_start_matches('[').trim_end_matches(']');
+    if single.contains(',') {
+        return Err(ModelError::Unsupported {
+            what: "base score",
+            found: text.to_owned(),
+            supported: "a model with one output",
+        });
+    }
+    // XGBoost keeps the base score in 32 bits.
+    let score: f32 =
+        single.trim().parse().map_err(|_| invalid(place.clone(), "a number".to_owned(), format!("{text:?}")))?;
+    let margin = link.margin(f64::from(score));
+    if margin.is_finite() {
+        Ok(margin)
+    } else {
+        let expected = match link {
+            Link::Logit => "a probability between 0 and 1, both excluded",
+            Link::Identity => "a finite number",
+        };
+        Err(invalid(place, expected.to_owned(), format!("{text:?}")))
+    }
+}
+
+/// Checks a tree and takes over the nodes that the root leads to, parents before children.
+fn build_tree(raw: &RawTree, place: &str, feature_count: usize) -> Result<Tree, ModelError> {
+    let count = raw.left_children.len();
+    let declared = number(&raw.tree_param.num_nodes, &format!("{place}: tree_param.num_nodes"))?;
+    if declared != count as u64 || count == 0 {
+        return Err(invalid(
+            format!("{place}: left_children"),
+            format!("as many entries as num_nodes says ({declared}), and at least one"),
+            count,
+        ));
+    }
+    for (name, length) in [
+        ("right_children", raw.right_children.len()),
+        ("split_indices", raw.split_indices.len()),
+        ("split_conditions", raw.split_conditions.len()),
+        ("default_left", raw.default_left.len()),
+        ("sum_hessian", raw.sum_hessian.len()),
+    ] {
+        if length != count {
+            return Err(invalid(
+                format!("{place}: {name}"),
+                format!("{count} entries, one for each node"),
+                length,
+            ));
+        }
+    }
+    if let Some(size) = &raw.tree_param.size_leaf_vector
+        && number(size, &format!("{place}: tree_param.size_leaf_vector"))? > 1
+    {
+        return Err(ModelError::Unsupported {
+            what: "size of leaf vectors",
+            found: size.clone(),
+            supported: "a model with one output",
+        });
+    }
+    if raw.split_type.iter().any(|&kind| kind != 0) {
+        return Err(ModelError::Unsupported {
+            what: "split",
+            found: format!("a categorical split in {place}"),
+            supported: "numeric splits",
+        });
+    }
+
+    let mut nodes = Vec::with_capacity(count);
+    let mut seen = vec![false; count];
+    // Nodes to take over, with the place in `nodes` of the parent that waits for their new index.
+    let mut waiting = vec![(0_usize, None)];
+    while let Some((old, parent)) = waiting.pop() {
+        if std::mem::replace(&mut seen[old], true) {
+            return Err(invalid(
+                format!("{place}, node {old}"),
+                "one parent for each node".to_owned(),
+                "a node that is reached twice (a cycle or a shared child)",
+            ));
+        }
+        let new = u32::try_from(nodes.len()).map_err(|_| ModelError::TooLarge {
+            what: "number of nodes in a tree",
+            found: count as u64,
+            limit: u64::from(u32::MAX),
+        })?;
+        if let Some((parent, side)) = parent
+            && let Some(Node::Split { split, .. }) = nodes.get_mut::<usize>(parent)
+        {
+            match side {
+                Side::Left => split.left = new,
+                Side::Right => split.right = new,
+            }
+        }
+        nodes.push(build_node(raw, old, place, feature_count)?);
+        if let Some((left, right)) = children(raw, old, place)? {
+            let parent = nodes.len() - 1;
+            waiting.push((right, Some((parent, Side::Right))));
+            waiting.push((left, Some((parent, Side::Left))));
+        }
+    }
+    Ok(Tree::from_nodes(nodes))
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// The children of a node as the file numbers them; none for a leaf, which has -1 for both.
+fn children(raw: &RawTree, node: usize, place: &str) -> Result<Option<(usize, usize)>, ModelError> {
+    let (left, right) = (raw.left_children[node], raw.right_children[node]);
+    if left == -1 && right == -1 {
+        return Ok(None);
+    }
+    let count = raw.left_children.len();
+    let index = |child: i32| usize::try_from(child).ok().filter(|&child| child < count);
+    match (index(left), index(right)) {
+        (Some(left), Some(right)) => Ok(Some((left, right))),
+        _ => Err(invalid(
+            format!("{place}, node {node}"),
+            format!("two children below {count}, or -1 for both"),
+            format!("children {left} and {right}"),
+        )),
+    }
+}
+
+/// A node, with children still to be filled in.
+fn build_node(raw: &RawTree, node: usize, place: &str, feature_count: usize) -> Result<Node, ModelError> {
+    let here = || format!("{place}, node {node}");
+    let cover = f64::from(raw.sum_hessian[node]);
+    if !(cover >= 0.0 && cover.is_finite()) {
+        return Err(invalid(here(), "a cover (sum_hessian) that is finite and not negative".to_owned(), cover));
+    }
+    let condition = raw.split_conditions[node];
+    if !condition.is_finite() {
+        return Err(invalid(here(), "a finite threshold or leaf value".to_owned(), condition));
+    }
+    if children(raw, node, place)?.is_none() {
+        return Ok(Node::Leaf { value: f64::from(condition), cover });
+    }
+    let feature = u32::try_from(raw.split_indices[node])
+        .ok()
+        .filter(|&feature| (feature as usize) < feature_count)
+        .ok_or_else(|| {
+            invalid(here(), format!("a feature index below {feature_count}"), raw.split_indices[node])
+        })?;
+    let missing_left = raw.default_left[node].is_set();
+    Ok(Node::Split { split: Split { feature, threshold: condition, missing_left, left: 0, right: 0 }, cover })
+}
+
+/// A count, which XGBoost writes as a string.
+fn number(text: &str, place: &str) -> Result<u64, ModelError> {
+    text.parse().map_err(|_| invalid(place.to_owned(), "a whole number".to_owned(), format!("{text:?}")))
+}
+
+fn invalid(place: String, expected: String, found: impl std::fmt::Display) -> ModelError {
+    ModelError::Invalid { place, expected, found: found.to_string() }
+}
