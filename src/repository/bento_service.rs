@@ -76,8 +76,8 @@ pub trait BentoServiceRepository: Send + Sync {
     /// Appends a measurement and returns it as it is stored.
     ///
     /// # Errors
-    /// [`Invalid`](RepositoryError::Invalid); [`MissingReference`](RepositoryError::MissingReference) when there is
-    /// no such service.
+    /// [`Invalid`](RepositoryError::Invalid); [`MissingReference`](RepositoryError::MissingReference) when there
+    /// is no such service.
     async fn record_metric(&self, new: NewServingMetric) -> Result<ServingMetric, RepositoryError>;
 
     /// The latest measurements of a service by their timestamps, newest first, in a total order.

@@ -105,8 +105,8 @@ const LATEST_METRICS: &str = concat!(
 
 /// See [`MetricSummary`] for what is computed and why. A missing service yields no row.
 const SUMMARIZE: &str = "
-    SELECT count(id) AS windows,
-           count(id) FILTER (WHERE requests IS NULL) AS unweighted_windows,
+    SELECT count(metric.id) AS windows,
+           count(metric.id) FILTER (WHERE requests IS NULL) AS unweighted_windows,
            sum(requests) AS requests,
            sum(requests * avg_latency_ms)
                / nullif(sum(requests) FILTER (WHERE avg_latency_ms IS NOT NULL), 0) AS mean_latency_ms,
@@ -121,7 +121,8 @@ const SUMMARIZE: &str = "
                / sum(window_seconds) FILTER (WHERE cpu_percent IS NOT NULL) AS mean_cpu_percent
     FROM ml_bentoml_services AS service
     LEFT JOIN LATERAL (
-        SELECT id, window_seconds, avg_latency_ms, error_rate, p95_latency_ms, p99_latency_ms, memory_mb, cpu_percent,
+        SELECT id, window_seconds, avg_latency_ms, error_rate, p95_latency_ms, p99_latency_ms, memory_mb,
+               cpu_percent,
                requests_per_second * window_seconds AS requests,
                coalesce(requests_per_second > 0, true) AS busy
         FROM ml_bentoml_serving_metrics

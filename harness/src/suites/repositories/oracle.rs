@@ -1,5 +1,6 @@
 //! Generated sequences of operations, on the repository and on the oracle in memory alike.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,12 +19,14 @@ use crate::check;
 use crate::property::check_async;
 
 /// How many sequences there are.
-const SEQUENCES: u32 = 24;
+const SEQUENCES: u32 = 48;
 /// The longest sequence.
-const OPERATIONS_MAX: usize = 40;
+const OPERATIONS_MAX: usize = 60;
+/// The number that stands for a service that nobody registered.
+const MISSING: usize = 9;
 
-/// One call. Services are numbered in the order of registration within the sequence; a number that none has yet
-/// stands for a missing service.
+/// One call. Services are numbered in the order of registration within the sequence, and round and round: few
+/// services that much happens to show more than many.
 #[derive(Debug, Clone)]
 enum Operation {
     Register { bento: u8, name: String, model: Model, endpoint: Option<String> },
@@ -45,9 +48,9 @@ enum Model {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    let service = || 0..6_usize;
+    let service = || 0..=MISSING;
     let name = prop_oneof![8 => prop::sample::select(vec!["a", "b", "A"]), 1 => Just(""), 1 => Just("a\0")];
-    let model = prop::sample::select(vec![Model::None, Model::Known, Model::Unknown]);
+    let model = prop_oneof![4 => Just(Model::None), 4 => Just(Model::Known), 1 => Just(Model::Unknown)];
     let endpoint = prop::option::of(prop_oneof![4 => Just("http://a"), 1 => Just("")]);
     prop_oneof![
         4 => (0..3_u8, name, model, endpoint).prop_map(|(bento, name, model, endpoint)| Operation::Register {
@@ -63,7 +66,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(service, status)| Operation::UpdateStatus { service, status }),
         3 => (service(), prop::sample::select(HealthStatus::ALL))
             .prop_map(|(service, health)| Operation::UpdateHealth { service, health }),
-        6 => (service(), 0..20_i64, prop::sample::select(vec![60.0, 1.5, 0.0]), measures()).prop_map(
+        6 => (service(), 0..8_i64, prop::sample::select(vec![60.0, 60.0, 60.0, 1.5, 0.0]), measures()).prop_map(
             |(service, second, window_seconds, measures)| Operation::RecordMetric {
                 service,
                 second,
@@ -72,27 +75,26 @@ fn operation() -> impl Strategy<Value = Operation> {
             }
         ),
         2 => (service(), 0..6_u32).prop_map(|(service, limit)| Operation::LatestMetrics { service, limit }),
-        3 => (service(), 0..20_i64, 1..20_i64)
+        3 => (service(), 0..8_i64, 1..8_i64)
             .prop_map(|(service, from, seconds)| Operation::Summarize { service, from, seconds }),
     ]
 }
 
 fn measures() -> impl Strategy<Value = Measures> {
-    // A handful of values: ties, zeros and numbers that are refused are all likely. Their sums are exact in binary,
-    // so that a summary does not depend on the order of summation.
-    let measure = || prop::option::of(prop::sample::select(vec![0.0, 0.25, 1.0, 7.5, 300.0]));
-    let rate = prop::option::of(prop::sample::select(vec![0.0, 0.125, 1.0, 2.0]));
-    (measure(), measure(), measure(), measure(), rate, measure(), measure()).prop_map(
-        |(
-            requests_per_second,
-            avg_latency_ms,
-            p95_latency_ms,
-            p99_latency_ms,
-            error_rate,
-            memory_mb,
-            cpu_percent,
-        )| {
-            Measures {
+    // A handful of values: zeros, equal ones and some that are refused are all likely. Their sums are exact in
+    // binary, so that a summary does not depend on the order of summation.
+    let measure = |values: &'static [f64]| prop::option::weighted(0.75, prop::sample::select(values));
+    (
+        measure(&[0.0, 0.25, 1.0, 7.5, 300.0]),
+        measure(&[0.0, 0.25, 1.0, 7.5, 300.0]),
+        measure(&[0.0, 1.0, 2.0, 3.0]),
+        measure(&[2.0, 7.5, 300.0]),
+        measure(&[0.0, 0.125, 0.5, 0.75, 1.0, 2.0]),
+        measure(&[0.0, 512.0, 2048.0]),
+        measure(&[0.0, 50.0, 400.0]),
+    )
+        .prop_map(
+            |(
                 requests_per_second,
                 avg_latency_ms,
                 p95_latency_ms,
@@ -100,9 +102,18 @@ fn measures() -> impl Strategy<Value = Measures> {
                 error_rate,
                 memory_mb,
                 cpu_percent,
-            }
-        },
-    )
+            )| {
+                Measures {
+                    requests_per_second,
+                    avg_latency_ms,
+                    p95_latency_ms,
+                    p99_latency_ms,
+                    error_rate,
+                    memory_mb,
+                    cpu_percent,
+                }
+            },
+        )
 }
 
 pub(super) async fn random_operations_equal_the_oracle(subject: RepositorySubject) -> CaseResult {
@@ -123,11 +134,19 @@ async fn check_sequence(subject: RepositorySubject, model: ModelId, operations: 
     let start = time("2024-01-01T00:00:00Z")?;
     // The repository keeps what earlier sequences left in it: bentos of a sequence's own keep them apart.
     let prefix = BentoServiceId::random().to_string();
-    let side = |subject| Side { subject, model, start, prefix: prefix.clone(), ids: Vec::new() };
+    let side = |subject| Side {
+        subject,
+        model,
+        start,
+        prefix: prefix.clone(),
+        ids: Vec::new(),
+        last_created_at: start,
+        moments: HashSet::new(),
+    };
     let (mut repository, mut oracle) = (side(subject), side(oracle));
     for (index, operation) in operations.iter().enumerate() {
-        let found = repository.apply(index, operation.clone()).await?;
-        let expected = oracle.apply(index, operation.clone()).await?;
+        let found = repository.apply(operation.clone()).await?;
+        let expected = oracle.apply(operation.clone()).await?;
         check!(
             found == expected,
             "operation {} of {}, {operation:?}: expected what the oracle answers, {expected:?}, found {found:?}",
@@ -156,10 +175,13 @@ struct Side {
     prefix: String,
     /// The services that the sequence registered, by number.
     ids: Vec<BentoServiceId>,
+    last_created_at: DateTime<Utc>,
+    /// The times of metrics.
+    moments: HashSet<DateTime<Utc>>,
 }
 
 impl Side {
-    async fn apply(&mut self, index: usize, operation: Operation) -> Result<Answer, CaseError> {
+    async fn apply(&mut self, operation: Operation) -> Result<Answer, CaseError> {
         let repository = Arc::clone(&self.subject.repository);
         let answer = match operation {
             Operation::Register { bento, name, model, endpoint } => {
@@ -175,8 +197,9 @@ impl Side {
                 let registered = repository.register(new).await;
                 if let Ok(service) = &registered {
                     self.ids.push(service.id);
-                    // The order of registration, told apart by any clock.
-                    let created_at = self.start + self.offset(self.ids.len())?;
+                    // In the order of registration, and never at the same time.
+                    self.last_created_at += TimeDelta::seconds(1);
+                    let created_at = self.last_created_at;
                     self.subject.fixtures.set_created_at(&[service.id], created_at).await?;
                 }
                 registered.map(|service| self.services(vec![service]))
@@ -201,8 +224,7 @@ impl Side {
                 .await
                 .map(|service| self.services(vec![service])),
             Operation::RecordMetric { service, second, window_seconds, measures } => {
-                // Metrics of one moment have an order, but each store its own.
-                let timestamp = self.start + TimeDelta::seconds(second) + self.offset(index)? / 1_000_000;
+                let timestamp = self.moment(second);
                 let new = NewServingMetric {
                     service_id: self.id(service),
                     timestamp: Some(timestamp),
@@ -228,12 +250,18 @@ impl Side {
         format!("{}:{bento}", self.prefix)
     }
 
-    fn offset(&self, number: usize) -> Result<TimeDelta, CaseError> {
-        i64::try_from(number).map(TimeDelta::seconds).map_err(CaseError::harness)
+    /// A moment of its own in this second: metrics of one moment have an order, but each store another.
+    fn moment(&mut self, second: i64) -> DateTime<Utc> {
+        let mut moment = self.start + TimeDelta::seconds(second);
+        while !self.moments.insert(moment) {
+            moment += TimeDelta::microseconds(1);
+        }
+        moment
     }
 
     fn id(&self, service: usize) -> BentoServiceId {
-        self.ids.get(service).copied().unwrap_or_else(BentoServiceId::random)
+        let known = if service == MISSING { None } else { self.ids.iter().cycle().nth(service) };
+        known.copied().unwrap_or_else(BentoServiceId::random)
     }
 
     /// The service's number as an identifier; one that is not of this sequence stays what it is.

@@ -181,6 +181,8 @@ macro_rules! check_refused {
 pub(super) use check_refused;
 
 pub(super) fn not_refused(what: String, expected: &str, found: Result<String, RepositoryError>) -> CaseError {
+    // The compiler breaks long patterns into lines.
+    let expected = expected.split_whitespace().collect::<Vec<_>>().join(" ").replace("RepositoryError::", "");
     CaseError::failed(match found {
         Ok(found) => format!("{what}: expected the error {expected}, found success: {found}"),
         Err(error) => {
