@@ -5,6 +5,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use crate::environment::EnvironmentError;
+use crate::migration_set::MigrationError;
 
 /// What a case returns: nothing when the claim holds.
 pub type CaseResult = Result<(), CaseError>;
@@ -147,8 +148,15 @@ impl CaseError {
 }
 
 impl From<EnvironmentError> for CaseError {
+    /// Migrations that the server refuses are the subject's; anything else that is missing is the environment's.
     fn from(error: EnvironmentError) -> Self {
-        Self::Harness(crate::error_chain(&error))
+        let text = crate::error_chain(&error);
+        match &error {
+            EnvironmentError::Migration(refused) if !matches!(**refused, MigrationError::Connection(_)) => {
+                Self::failed(text)
+            }
+            _ => Self::Harness(text),
+        }
     }
 }
 

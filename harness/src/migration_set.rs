@@ -58,15 +58,19 @@ impl Migration {
         self.stem.split_once('_').map_or("", |(_, name)| name).replace('_', " ")
     }
 
+    /// Whether it runs outside a transaction, as the first line of its script can ask for.
+    #[must_use]
+    pub fn is_outside_transaction(&self) -> bool {
+        is_outside_transaction(&self.up)
+    }
+
     fn to_sqlx(&self, kind: MigrationType, sql: &str) -> sqlx::migrate::Migration {
-        // As sqlx itself decides when it reads a file.
-        let outside_transaction = sql.starts_with("-- no-transaction");
         sqlx::migrate::Migration::new(
             self.version,
             self.description().into(),
             kind,
             AssertSqlSafe(sql).into_sql_str(),
-            outside_transaction,
+            is_outside_transaction(sql),
         )
     }
 }
@@ -282,6 +286,11 @@ impl MigrationSet {
         }
         self
     }
+}
+
+/// As sqlx itself decides when it reads a file.
+fn is_outside_transaction(script: &str) -> bool {
+    script.starts_with("-- no-transaction")
 }
 
 fn check_script(file: String, script: &str) -> Result<(), MigrationSetError> {

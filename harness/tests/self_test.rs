@@ -13,6 +13,8 @@
 mod explanations;
 #[path = "self_test/latency.rs"]
 mod latency;
+#[path = "self_test/migrations.rs"]
+mod migrations;
 
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
@@ -30,6 +32,7 @@ use tokio::runtime::Runtime;
 
 const _: () = assert_every_case_has_a_mutant(suites::explanations::CASES, explanations::MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::latency::CASES, latency::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrations::CASES, migrations::MUTANTS);
 
 /// Generated data is the same in every run: whether a fault is found must not be a matter of luck.
 const OPTIONS: Options = Options { seed: 1, concurrency: 1, time_limit: Duration::from_secs(120) };
@@ -40,6 +43,7 @@ static ENVIRONMENT: LazyLock<Arc<Environment>> = LazyLock::new(|| Arc::new(Envir
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    add(&mut trials, &suites::migrations::MigrationSuite, suites::migrations::CASES, migrations::MUTANTS);
     add(&mut trials, &suites::explanations::ExplanationSuite, suites::explanations::CASES, explanations::MUTANTS);
     add(&mut trials, &suites::latency::LatencySuite, suites::latency::CASES, latency::MUTANTS);
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -1,7 +1,12 @@
 //! The server layer against real Postgres: start, isolation, and what is left when it is gone.
 
+#![expect(clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -110,21 +115,26 @@ async fn a_start_that_is_cancelled_leaves_nothing() {
         let start = Server::start(&ServerChoice::Local);
         let _ = tokio::time::timeout(Duration::from_millis(delay_ms), start).await;
     }
+    tokio::task::spawn_blocking(move || wait_until_all_are_gone(&before)).await.unwrap();
+}
+
+/// Other tests may run beside this one and have directories of their own: all that were made since go away in time.
+fn wait_until_all_are_gone(before: &[PathBuf]) {
     let started = Instant::now();
-    // Other tests of this binary may run beside this one: only what stays is ours.
     let mut left = run_directories();
-    while left.iter().any(|directory| !before.contains(directory)) {
+    left.retain(|directory| !before.contains(directory));
+    while !left.is_empty() {
         assert!(started.elapsed() < HANG, "left: {left:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        std::thread::sleep(Duration::from_millis(20));
         let now = run_directories();
-        left.retain(|directory| now.contains(directory));
+        left.retain(|directory| now.contains(directory) || !processes_of(directory).is_empty());
     }
 }
 
 fn run_directories() -> Vec<PathBuf> {
     let parents = ["/dev/shm".into(), std::env::temp_dir()];
     let entries = parents.iter().filter_map(|parent| std::fs::read_dir(parent).ok()).flatten();
-    let paths = entries.map(|entry| entry.unwrap().path());
+    let paths = entries.filter_map(|entry| entry.ok()).map(|entry| entry.path());
     paths.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("proofmark-")).collect()
 }
 
@@ -165,28 +175,204 @@ async fn a_migration_that_fails_is_named_with_its_place() {
     environment.shutdown().await.unwrap();
 }
 
-/// Not a test: the process that `a_killed_process_leaves_nothing` kills.
+/// Not a test: a process with a server, for other tests to kill or to set up badly.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "run by another test"]
+#[ignore = "run by other tests"]
 async fn holder() {
-    let environment = Environment::new(ServerChoice::Local);
-    println!("{}", environment.start().await.unwrap().origin);
-    tokio::time::sleep(HANG).await;
+    let environment = Environment::new(ServerChoice::Auto);
+    match environment.start().await {
+        Ok(record) => println!("origin: {}", record.origin),
+        Err(error) => return println!("error: {error}"),
+    }
+    // Until told to end, or killed.
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await.unwrap().unwrap();
+    environment.shutdown().await.unwrap();
+}
+
+struct Holder(Child);
+
+impl Holder {
+    fn start(variables: &[(&str, &Path)]) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["holder", "--exact", "--ignored", "--nocapture"]).env_remove("PROOFMARK_DATABASE_URL");
+        command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// What it says after the label, and all up to its end when it says that.
+    fn says(&mut self, label: &str) -> String {
+        let output = BufReader::new(self.0.stdout.take().unwrap());
+        let mut text = String::new();
+        for line in output.lines() {
+            let line = line.unwrap();
+            text.push_str(&line);
+            text.push('\n');
+            if label == "origin: " && line.contains(label) {
+                break;
+            }
+        }
+        assert!(text.contains(label), "expected {label:?}, found {text}");
+        text.split_once(label).unwrap().1.to_owned()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
 fn a_killed_process_leaves_nothing() {
-    use std::io::{BufRead as _, BufReader};
-    let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["holder", "--exact", "--ignored", "--nocapture"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(holder.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let origin = lines.into_iter().find(|line| line.contains("files in ")).unwrap();
-    let directory = run_directory(&origin);
+    let mut holder = Holder::start(&[]);
+    let directory = run_directory(&holder.says("origin: "));
     assert!(directory.exists() && !processes_of(&directory).is_empty());
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    drop(holder);
     wait_until_gone(&directory);
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_starts_leaves_nothing() {
+    let before = run_directories();
+    let cache = tempfile::tempdir().unwrap();
+    for delay_ms in [10, 100, 300, 500] {
+        let holder = Holder::start(&[("PROOFMARK_CACHE_DIR", cache.path())]);
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        drop(holder);
+    }
+    wait_until_all_are_gone(&before);
+}
+
+#[test]
+fn processes_that_race_for_an_empty_cache_all_get_a_server() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut holders: Vec<Holder> =
+        (0..3).map(|_| Holder::start(&[("PROOFMARK_CACHE_DIR", cache.path())])).collect();
+    for holder in &mut holders {
+        holder.says("origin: ");
+    }
+    let entries = std::fs::read_dir(cache.path()).unwrap();
+    let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    assert!(names[0].starts_with("golden-"), "{names:?}");
+}
+
+#[test]
+fn a_cache_that_was_named_and_cannot_be_used_is_an_error_that_names_it() {
+    let before = run_directories();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Holder::start(&[("PROOFMARK_CACHE_DIR", file.path())]).says("error: ");
+    assert!(error.contains(file.path().to_str().unwrap()), "{error}");
+    assert!(error.contains("unset PROOFMARK_CACHE_DIR"), "{error}");
+    wait_until_all_are_gone(&before);
+}
+
+#[test]
+fn a_default_cache_that_cannot_be_used_costs_time_and_no_more() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut holder = Holder::start(&[("XDG_CACHE_HOME", file.path()), ("PROOFMARK_CACHE_DIR", Path::new(""))]);
+    holder.says("origin: ");
+}
+
+#[test]
+fn missing_binaries_are_an_error_that_lists_where_they_were_looked_for() {
+    let empty = tempfile::tempdir().unwrap();
+    let error = Holder::start(&[("PROOFMARK_POSTGRES_BIN", empty.path())]).says("error: ");
+    assert!(error.contains("\n  - PROOFMARK_POSTGRES_BIN: nothing\n"), "{error}");
+    assert!(error.contains("PROOFMARK_DATABASE_URL"), "{error}");
+}
+
+#[test]
+fn a_server_that_does_not_start_is_an_error_with_its_log() {
+    let before = run_directories();
+    let binaries = tempfile::tempdir().unwrap();
+    let scripts = [
+        (
+            "postgres",
+            "#!/bin/sh\n[ $1 = --version ] && echo 'postgres (PostgreSQL) 17.0' || { echo 'no way' >&2; exit 3; }\n",
+        ),
+        ("initdb", "#!/bin/sh\nfor last; do :; done; mkdir \"$last\"\n"),
+    ];
+    for (name, script) in scripts {
+        let path = binaries.path().join(name);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::fs::set_permissions(binaries.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let variables = [("PROOFMARK_POSTGRES_BIN", binaries.path()), ("PROOFMARK_CACHE_DIR", cache.path())];
+    let error = Holder::start(&variables).says("error: ");
+    for part in
+        ["postgres failed: it ended with exit status: 3", "command: ", "process id: ", "directory: ", "no way"]
+    {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    wait_until_all_are_gone(&before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_server_keeps_what_is_not_ours() {
+    let host = Environment::new(ServerChoice::Local);
+    let theirs = host.empty_database().await.unwrap();
+    let names = || async {
+        let query = sqlx::query_scalar::<_, String>("SELECT datname::text FROM pg_database ORDER BY 1");
+        query.fetch_all(theirs.pool()).await.unwrap()
+    };
+    let before = names().await;
+
+    let guest = Environment::new(theirs.url().parse().unwrap());
+    let record = guest.start().await.unwrap();
+    assert_eq!(record.kind, "external");
+    assert!(record.origin.contains("***@127.0.0.1"), "{}", record.origin);
+    let ours = guest.database(&set()).await.unwrap();
+    assert!(ours.name().starts_with("proofmark_"));
+    let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM things").fetch_one(ours.pool()).await.unwrap();
+    assert_eq!(rows, 2);
+    let client = PgPoolOptions::new().connect(ours.url()).await.unwrap();
+    assert_eq!(names().await.len(), before.len() + 2);
+    guest.shutdown().await.unwrap();
+    drop(client);
+    assert_eq!(names().await, before);
+    assert!(host.is_healthy().await);
+    host.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_be_used_is_told_why() {
+    let host = Environment::new(ServerChoice::Local);
+    let database = host.empty_database().await.unwrap();
+    sqlx::query("CREATE ROLE weak LOGIN PASSWORD 'weak'").execute(database.pool()).await.unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed_port = closed.local_addr().unwrap().port();
+    drop(closed);
+
+    let secret = url::Url::parse(database.url()).unwrap();
+    let url = |edit: &dyn Fn(&mut url::Url)| {
+        let mut url = secret.clone();
+        edit(&mut url);
+        url.to_string()
+    };
+    let weak = |url: &mut url::Url| {
+        url.set_username("weak").unwrap();
+        url.set_password(Some("weak")).unwrap();
+    };
+    let cases = [
+        (url(&|url| url.set_password(Some("wrong")).unwrap()), "does not let us in"),
+        (url(&|url| url.set_path("nowhere")), "does not know the database: database \"nowhere\" does not exist"),
+        (url(&weak), "expected a role that may create databases"),
+        (url(&|url| url.set_port(Some(closed_port)).unwrap()), "found none"),
+        (url(&|url| url.set_port(Some(silent.local_addr().unwrap().port())).unwrap()), "within 5s, found none"),
+        ("postgres://host.invalid/db".to_owned(), "found none"),
+        (url(&|url| url.set_query(Some("sslmode=often"))), "cannot be used"),
+    ];
+    for (url, says) in cases {
+        let environment = Environment::new(url.parse().unwrap());
+        let error = environment.start().await.unwrap_err().to_string();
+        assert!(error.contains(says), "expected {says:?}, found {error}");
+        assert!(!error.contains(secret.password().unwrap()), "{error}");
+        environment.shutdown().await.unwrap();
+    }
+    host.shutdown().await.unwrap();
 }

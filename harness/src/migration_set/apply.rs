@@ -1,11 +1,15 @@
 //! Applies and reverts a set with sqlx's migrator, and says where it went wrong.
 
+use std::collections::HashSet;
 use std::fmt;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgErrorPosition};
 
 use super::MigrationSet;
+
+/// Where sqlx keeps what it applied.
+const HISTORY_TABLE: &str = "_sqlx_migrations";
 
 /// How much of a line an error repeats, in characters.
 const SNIPPET_CHARS: usize = 120;
@@ -34,9 +38,12 @@ pub enum MigrationError {
         /// Its details and hints.
         hints: Vec<String>,
     },
-    /// The migrator refused, or lost its connection.
+    /// The migrator refused.
     #[error("the migrator stopped: {0}")]
     Migrator(#[source] MigrateError),
+    /// The connection was lost: this says nothing about the migrations.
+    #[error("the connection was lost: {0}")]
+    Connection(#[source] sqlx::Error),
 }
 
 /// A place in a script.
@@ -99,15 +106,38 @@ impl MigrationSet {
     /// # Errors
     /// When a statement fails, or what was applied before differs from the set.
     pub async fn revert_down_to(&self, connection: &mut PgConnection, version: i64) -> Result<(), MigrationError> {
-        let result = migrator(self).undo(connection, version).await;
-        result.map_err(|error| self.locate(error, Direction::Down))
+        self.revert(connection, version).await.map_err(|error| self.locate(error, Direction::Down))
+    }
+
+    /// As `Migrator::undo` does it, whose future cannot be sent to another thread.
+    async fn revert(&self, connection: &mut PgConnection, target: i64) -> Result<(), MigrateError> {
+        connection.ensure_migrations_table(HISTORY_TABLE).await?;
+        let applied = connection.list_applied_migrations(HISTORY_TABLE).await?;
+        let migrator = self.migrator();
+        if let Some(missing) = applied.iter().find(|applied| !migrator.version_exists(applied.version)) {
+            return Err(MigrateError::VersionMissing(missing.version));
+        }
+        let applied: HashSet<i64> = applied.iter().map(|applied| applied.version).collect();
+        for migration in migrator.iter().rev() {
+            let is_wanted = migration.version > target && applied.contains(&migration.version);
+            if is_wanted && migration.migration_type.is_down_migration() {
+                connection.revert(HISTORY_TABLE, migration).await?;
+            }
+        }
+        Ok(())
     }
 
     fn locate(&self, error: MigrateError, direction: Direction) -> MigrationError {
-        let MigrateError::ExecuteMigration(sqlx::Error::Database(refusal), version) = &error else {
-            return MigrationError::Migrator(error);
+        let (refusal, version) = match error {
+            MigrateError::ExecuteMigration(sqlx::Error::Database(ref refusal), version) => (refusal, version),
+            // What the server answers to the migrator's own statements is about the migrations, too.
+            MigrateError::Execute(sqlx::Error::Database(_)) => return MigrationError::Migrator(error),
+            MigrateError::ExecuteMigration(error, _) | MigrateError::Execute(error) => {
+                return MigrationError::Connection(error);
+            }
+            error => return MigrationError::Migrator(error),
         };
-        let found = self.migrations().iter().find(|migration| migration.version == *version);
+        let found = self.migrations().iter().find(|migration| migration.version == version);
         let (Some(refusal), Some(migration)) = (refusal.try_downcast_ref::<PgDatabaseError>(), found) else {
             return MigrationError::Migrator(error);
         };
@@ -116,7 +146,7 @@ impl MigrationSet {
             Direction::Down => (migration.down_file(), migration.down.as_deref().unwrap_or_default()),
         };
         MigrationError::Statement {
-            version: *version,
+            version,
             file,
             location: match refusal.position() {
                 Some(PgErrorPosition::Original(position)) => Some(Location::of(script, position)),

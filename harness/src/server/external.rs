@@ -102,7 +102,7 @@ pub struct ExternalServer {
     options: PgConnectOptions,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 struct Facts {
     version: String,
     version_number: i32,
@@ -126,16 +126,7 @@ impl ExternalServer {
         }
         let asked = tokio::time::timeout(ANSWER_TIME_MAX, ask(&options, &url)).await;
         let facts = asked.map_err(|_| ExternalError::Silent { url: url.clone() })??;
-        // The number of version 15.18 is 150018.
-        if facts.version_number / 10_000 < i32::try_from(VERSION_MIN).unwrap_or(i32::MAX) {
-            return Err(ExternalError::TooOld { url, version: facts.version });
-        }
-        if facts.standby {
-            return Err(ExternalError::Standby { url });
-        }
-        if !facts.may_create {
-            return Err(ExternalError::NoCreateDatabase { url, role: facts.role });
-        }
+        examine(&url, &facts)?;
         let record = ServerRecord {
             kind: "external".to_owned(),
             version: facts.version,
@@ -152,6 +143,22 @@ impl ExternalServer {
     pub(super) fn url(&self, database: &str) -> String {
         self.url.with_database(database)
     }
+}
+
+/// Whether a server that tells this of itself will do.
+fn examine(url: &DatabaseUrl, facts: &Facts) -> Result<(), ExternalError> {
+    let url = url.clone();
+    // The number of version 15.18 is 150018.
+    if facts.version_number / 10_000 < i32::try_from(VERSION_MIN).unwrap_or(i32::MAX) {
+        return Err(ExternalError::TooOld { url, version: facts.version.clone() });
+    }
+    if facts.standby {
+        return Err(ExternalError::Standby { url });
+    }
+    if !facts.may_create {
+        return Err(ExternalError::NoCreateDatabase { url, role: facts.role.clone() });
+    }
+    Ok(())
 }
 
 async fn ask(options: &PgConnectOptions, url: &DatabaseUrl) -> Result<Facts, ExternalError> {
@@ -185,5 +192,28 @@ fn connect_error(error: sqlx::Error, url: DatabaseUrl) -> ExternalError {
         Some("28000" | "28P01") => ExternalError::Refused { url, message },
         Some("3D000") => ExternalError::UnknownDatabase { url, message },
         _ => ExternalError::Query { url, source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_will_not_do_is_told_why() {
+        let url: DatabaseUrl = "postgres://me:secret@host/db".parse().unwrap();
+        let facts = Facts {
+            version: "15.0".to_owned(),
+            version_number: 150_000,
+            role: "me".to_owned(),
+            may_create: true,
+            standby: false,
+        };
+        assert!(examine(&url, &facts).is_ok());
+        let refused = |facts: Facts| examine(&url, &facts).unwrap_err().to_string();
+        let old = refused(Facts { version: "14.9".to_owned(), version_number: 140_009, ..facts.clone() });
+        assert_eq!(old, "expected Postgres 15 or later at postgres://me:***@host/db, found 14.9");
+        assert!(refused(Facts { standby: true, ..facts.clone() }).contains("found a standby"));
+        assert!(refused(Facts { may_create: false, ..facts }).contains("ALTER ROLE me CREATEDB"));
     }
 }

@@ -1,7 +1,8 @@
 //! The directory that holds everything a local server has: one `remove` and it was never there.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -74,8 +75,9 @@ impl RunDirectory {
         if owner.is_some() && !is_open_to_all(&parent)? {
             return Err(io::Error::other("the user that the server runs as cannot get there"));
         }
-        // A new temporary directory has mode 0700.
-        let directory = tempfile::Builder::new().prefix("proofmark-").tempdir_in(parent)?;
+        // Whoever gets in may connect without a password.
+        let private = Permissions::from_mode(0o700);
+        let directory = tempfile::Builder::new().prefix("proofmark-").permissions(private).tempdir_in(parent)?;
         if let Some(Owner { uid, gid }) = owner {
             std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid))?;
         }
@@ -148,6 +150,12 @@ fn is_open_to_all(directory: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_gets_in() {
+        let run = RunDirectory::create().unwrap();
+        assert_eq!(run.path().metadata().unwrap().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn a_directory_too_deep_for_a_socket_is_refused() {

@@ -10,7 +10,7 @@ use crate::suite::{PlannedCase, Suite};
 /// Every suite, in the order in which they are reported.
 #[must_use]
 pub fn all() -> Vec<&'static dyn Suite> {
-    vec![&explanations::ExplanationSuite, &latency::LatencySuite]
+    vec![&migrations::MigrationSuite, &explanations::ExplanationSuite, &latency::LatencySuite]
 }
 
 /// Every case of every suite.
