@@ -1,5 +1,7 @@
 //! The `proofmark` binary from the outside: what it prints, what it exits with, what it leaves behind.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
