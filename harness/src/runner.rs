@@ -52,15 +52,16 @@ pub async fn run_case(
     if let Some(reason) = &case.skip {
         return (record(case, Outcome::Skipped { reason: reason.clone() }, Duration::ZERO), Vec::new());
     }
+    if !has_its_server(case, environment).await {
+        let message = "the database server is gone; the case was not begun".to_owned();
+        return (record(case, Outcome::Errored { message }, Duration::ZERO), Vec::new());
+    }
     let started = Instant::now();
     let context = CaseContext::new(case.id.clone(), options.seed, Arc::clone(environment));
     let mut outcome = attempt(case, context.clone(), options.time_limit).await;
     let duration = started.elapsed();
     // A subject cannot be blamed for what it did without a server.
-    if outcome.is_failure()
-        && case.batch == Batch::Database
-        && !timeout(ENVIRONMENT_LIMIT, environment.is_healthy()).await.unwrap_or(false)
-    {
+    if outcome.is_failure() && !has_its_server(case, environment).await {
         outcome = Outcome::Errored {
             message: format!("the database server is gone; the case ended with: {}", outcome.explanation()),
         };
@@ -75,6 +76,11 @@ pub async fn run_case(
         outcome = Outcome::Errored { message };
     }
     (record(case, outcome, duration), context.take_latencies())
+}
+
+/// Whether the server answers that the case relies on: true as well when it is not started yet.
+async fn has_its_server(case: &PlannedCase, environment: &Environment) -> bool {
+    case.batch != Batch::Database || timeout(ENVIRONMENT_LIMIT, environment.is_healthy()).await.unwrap_or(false)
 }
 
 /// Runs the case on a thread of its own: one that computes without ever yielding still has a time limit, and

@@ -1,12 +1,15 @@
 //! The `proofmark` binary from the outside: what it prints, what it exits with, what it leaves behind.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use proofmark_harness::event::Outcome;
 use proofmark_harness::report::json;
 use proofmark_harness::suites;
 use rustix::process::{Pid, Signal, kill_process};
@@ -100,7 +103,7 @@ fn a_wrong_command_line_is_refused() {
     place.run("frobnicate").expect(2, &["unrecognized subcommand 'frobnicate'"]);
     place.run("run --suite nope").expect(2, &["nope", "possible values", "explanations"]);
     place.run("run --batch nope").expect(2, &["nope", "database", "compute", "latency"]);
-    place.run("run --seed -1").expect(2, &["--seed"]);
+    place.run("run --seed some").expect(2, &["--seed"]);
     place.run("run --jobs 0").expect(2, &["--jobs"]);
     place.run("run --time-limit 0").expect(2, &["--time-limit"]);
     place.run("report run.json").expect(2, &["--junit", "--html"]);
@@ -245,14 +248,9 @@ fn a_reader_that_leaves_is_no_error() {
     }
 }
 
-/// Begins a run of everything and returns once it has a server, with the server's directory.
-fn begin(place: &Place) -> (Child, BufReader<std::process::ChildStdout>, PathBuf) {
-    let mut child = place
-        .command(["run", "--server", "local", "--jobs", "1"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+/// Begins a run and returns once it has a server, with the server's directory.
+fn begin(place: &Place, line: &str) -> (Child, BufReader<ChildStdout>, PathBuf) {
+    let mut child = place.command(line.split(' ')).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut text = String::new();
     while !text.contains("ready in") {
@@ -281,7 +279,7 @@ fn wait_until_gone(directory: &Path) {
 fn an_interrupted_run_cleans_up_and_shows_what_it_has() {
     for (signal, name, code) in [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143)] {
         let place = Place::new();
-        let (mut child, mut stdout, directory) = begin(&place);
+        let (mut child, mut stdout, directory) = begin(&place, "run --server local --jobs 1");
         send(&child, signal);
         let mut text = String::new();
         stdout.read_to_string(&mut text).unwrap();
@@ -299,8 +297,23 @@ fn an_interrupted_run_cleans_up_and_shows_what_it_has() {
 #[test]
 fn nothing_outlives_a_run_that_is_killed() {
     let place = Place::new();
-    let (mut child, _stdout, directory) = begin(&place);
+    let (mut child, _stdout, directory) = begin(&place, "run --server local --jobs 1");
     send(&child, Signal::KILL);
     child.wait().unwrap();
+    wait_until_gone(&directory);
+}
+
+#[test]
+fn a_server_that_dies_is_not_the_subjects_fault() {
+    let place = Place::new();
+    let (mut child, mut stdout, directory) = begin(&place, "run --server local --batch database --jobs 1");
+    let pid = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
+    let pid = pid.lines().next().unwrap().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{text}");
+    let record = json::read(&place.last_run()).unwrap();
+    assert_eq!(record.count(Outcome::is_failure), 0, "{text}");
     wait_until_gone(&directory);
 }

@@ -3,6 +3,7 @@
 //! The seed is fixed unless `PROOFMARK_SEED` says otherwise. A case that cannot run is listed as ignored; asked for
 //! with `--ignored` it fails with the reason, as it did not run.
 
+use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,14 +12,14 @@ use proofmark_harness::libtest::SharedSession;
 use proofmark_harness::suites;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let session = match SharedSession::from_env() {
-        Ok(session) => Arc::new(session),
-        Err(message) => {
-            eprintln!("error: {message}");
-            return ExitCode::from(2);
-        }
-    };
+    run(&Arguments::from_args()).unwrap_or_else(|message| {
+        let _ = writeln!(stderr(), "error: {message}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let session = Arc::new(SharedSession::from_env()?);
     let trials = suites::plan()
         .into_iter()
         .map(|case| {
@@ -28,14 +29,8 @@ fn main() -> ExitCode {
                 .with_ignored_flag(ignored)
         })
         .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(arguments, trials);
     // The trials are gone and with them their handles. Returning, not exiting, lets the server be stopped.
-    let session = Arc::into_inner(session).ok_or_else(|| "a test has outlived its runner".to_owned());
-    match session.and_then(SharedSession::shutdown) {
-        Ok(()) => conclusion.exit_code(),
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    Arc::into_inner(session).ok_or("a test has outlived its runner")?.shutdown()?;
+    Ok(conclusion.exit_code())
 }

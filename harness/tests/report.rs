@@ -1,5 +1,7 @@
 //! The reports of one hand-made run, against their snapshots; and what is refused as a recorded run.
 
+#![expect(clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
+
 use std::fs;
 
 use proofmark_harness::event::{

@@ -1,7 +1,7 @@
 //! The suite `explanations`: SHAP values of tree ensembles, on real models and on generated ones.
 //!
 //! Tolerances. Everything that the oracle or a closed form says is compared within 1e-12 of the sizes of the terms:
-//! both sides compute in 64-bit floats. Goldens of other libraries have tolerances of their own, see [`goldens`].
+//! both sides compute in 64-bit floats. Goldens of other libraries have tolerances of their own, see `goldens`.
 
 mod accuracy;
 mod batches;
