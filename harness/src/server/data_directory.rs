@@ -17,7 +17,6 @@ use super::binaries::Binaries;
 use super::local::LocalError;
 use super::process::Process;
 use super::run_directory::RunDirectory;
-use super::watchdog::Watchdog;
 
 /// Names the directory of the cache.
 pub(crate) const CACHE_VARIABLE: &str = "PROOFMARK_CACHE_DIR";
@@ -25,9 +24,17 @@ pub(crate) const CACHE_VARIABLE: &str = "PROOFMARK_CACHE_DIR";
 /// Changes whenever the cache's layout does.
 const LAYOUT: u32 = 1;
 
-/// Small segments: sixteen times less to write, to copy and to keep in memory.
-const INITDB_ARGUMENTS: [&str; 6] =
-    ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "--wal-segsize=1"];
+/// Small segments: sixteen times less to write, to copy and to keep in memory. An initdb that is stopped leaves its
+/// directory to us, so that its helpers can end in order.
+const INITDB_ARGUMENTS: [&str; 7] = [
+    "--no-sync",
+    "--no-clean",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--username=postgres",
+    "--wal-segsize=1",
+];
 
 const INITDB_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -91,13 +98,9 @@ impl Cache {
 }
 
 /// Fills the run directory's data directory.
-pub(super) fn prepare(
-    binaries: &Binaries,
-    run: &RunDirectory,
-    watchdog: &mut Watchdog,
-) -> Result<(), super::ServerError> {
+pub(super) fn prepare(binaries: &Binaries, run: &mut RunDirectory) -> Result<(), super::ServerError> {
     let Some(cache) = Cache::find() else {
-        return Ok(initdb(binaries, run, watchdog)?);
+        return Ok(initdb(binaries, run)?);
     };
     let golden = cache.directory.join(format!("golden-{}", key(binaries)));
     match copy_golden(&golden, run) {
@@ -113,7 +116,7 @@ pub(super) fn prepare(
             None
         }
     };
-    initdb(binaries, run, watchdog)?;
+    initdb(binaries, run)?;
     if let Some(building) = building
         && let Err(error) = finish(building, &golden, run)
     {
@@ -209,11 +212,11 @@ fn copy(
     Ok(())
 }
 
-fn initdb(binaries: &Binaries, run: &RunDirectory, watchdog: &mut Watchdog) -> Result<(), LocalError> {
+fn initdb(binaries: &Binaries, run: &mut RunDirectory) -> Result<(), LocalError> {
     let log = run.path().join("initdb.log");
     let mut command = binaries.command("initdb");
     command.args(INITDB_ARGUMENTS).arg("--pgdata").arg(run.data());
-    let mut process = Process::spawn(command, run, &log, watchdog)?;
+    let mut process = Process::spawn(&command, run, &log)?;
     match process.wait(INITDB_TIME_MAX) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(process.failure(status.to_string())),
