@@ -5,6 +5,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use crate::environment::EnvironmentError;
+use crate::migration_set::MigrationError;
 
 /// What a case returns: nothing when the claim holds.
 pub type CaseResult = Result<(), CaseError>;
@@ -71,6 +72,19 @@ impl Capability {
         Self::PartialFailure,
     ];
 
+    /// The name in lists.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IndependentOracle => "independent_oracle",
+            Self::SchemaSnapshots => "schema_snapshots",
+            Self::DownScripts => "down_scripts",
+            Self::TimeLimit => "time_limit",
+            Self::Workers => "workers",
+            Self::PartialFailure => "partial_failure",
+        }
+    }
+
     /// Why a case is not run when the capability is missing.
     #[must_use]
     pub fn missing(self) -> &'static str {
@@ -134,8 +148,15 @@ impl CaseError {
 }
 
 impl From<EnvironmentError> for CaseError {
+    /// Migrations that the server refuses are the subject's; anything else that is missing is the environment's.
     fn from(error: EnvironmentError) -> Self {
-        Self::Harness(crate::error_chain(&error))
+        let text = crate::error_chain(&error);
+        match &error {
+            EnvironmentError::Migration(refused) if !matches!(**refused, MigrationError::Connection(_)) => {
+                Self::failed(text)
+            }
+            _ => Self::Harness(text),
+        }
     }
 }
 

@@ -185,6 +185,28 @@ pub struct LatencyRecord {
     pub rows_per_second: f64,
 }
 
+/// A signal that ends a run early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Signal {
+    /// Ctrl-C.
+    #[serde(rename = "SIGINT")]
+    Interrupt,
+    /// What `kill` sends, and a CI system whose time is up.
+    #[serde(rename = "SIGTERM")]
+    Terminate,
+}
+
+impl Signal {
+    /// The name that the system knows it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
 /// What is known when a run is over.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFooter {
@@ -192,7 +214,7 @@ pub struct RunFooter {
     pub duration_ms: u64,
     /// The signal that ended it early, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interrupted: Option<String>,
+    pub interrupted: Option<Signal>,
 }
 
 /// A recorded run: all events, folded. The one source of every report.
@@ -205,7 +227,7 @@ pub struct RunRecord {
     pub header: RunHeader,
     /// The database server, when one was needed.
     pub server: Option<ServerRecord>,
-    /// The cases, in the order in which they ended.
+    /// The cases: in the order in which they end, and in the order of the plan once the run is over.
     pub cases: Vec<CaseRecord>,
     /// The latencies.
     pub latencies: Vec<LatencyRecord>,

@@ -103,6 +103,7 @@ pub const BAD_MODELS: &[BadModel] = &[
     bad_model!("empty-object.json", "learner"),
     bad_model!("gblinear.json", "gblinear"),
     bad_model!("dart.json", "dart"),
+    bad_model!("dart-xgboost2.json", "dart"),
     bad_model!("multiclass.json", "multi:softprob"),
     bad_model!("categorical.json", "categorical"),
     bad_model!("poisson.json", "count:poisson"),

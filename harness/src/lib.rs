@@ -1,21 +1,25 @@
 //! Proofmark's harness: conformance suites, property tests and latency benchmarks for the MLOps layer of a
 //! platform on Postgres.
 
-pub mod blocking;
 pub mod case;
 pub mod context;
 pub mod database;
 pub mod environment;
 pub mod event;
+pub mod exit;
 pub mod fixture;
+pub mod libtest;
 pub mod migration_set;
 pub mod mutant;
 pub mod oracle;
+mod panic;
 pub mod property;
+pub mod redact;
 pub mod report;
 pub mod runner;
 pub mod schema;
 pub mod server;
+pub mod session;
 pub mod strategy;
 pub mod suite;
 pub mod suites;

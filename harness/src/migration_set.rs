@@ -13,9 +13,6 @@ use sqlx::migrate::{MigrationType, Migrator};
 
 pub use apply::{Location, MigrationError};
 
-/// The migrations of the reference layer, compiled in.
-static REFERENCE: Migrator = sqlx::migrate!("../migrations");
-
 /// The most migrations in a set.
 pub const MIGRATIONS_MAX: usize = 10_000;
 
@@ -165,7 +162,7 @@ impl MigrationSet {
     /// The reference layer's own migrations.
     #[must_use]
     pub fn reference() -> Self {
-        Self::from_migrator(&REFERENCE)
+        Self::from_migrator(&proofmark::repository::postgres::MIGRATOR)
     }
 
     /// The migrations in a directory, as sqlx lays them out: `NNNN_name.up.sql` and `NNNN_name.down.sql`, or

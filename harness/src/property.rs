@@ -1,12 +1,17 @@
 //! Properties: a claim that must hold for every generated input, and the smallest input that breaks it.
 
-use proptest::strategy::Strategy;
+use std::cell::RefCell;
+
+use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use tokio::runtime::Handle;
 
 use crate::case::{CaseError, CaseResult};
 
-/// The most attempts to make a failing input smaller; each may cost a round trip to a server.
+/// The most attempts to make a failing input smaller.
 const SHRINK_ATTEMPTS_MAX: u32 = 2_000;
+/// The time that the attempts may take together, in milliseconds; each may cost round trips to a server.
+const SHRINK_MS_MAX: u32 = 10_000;
 
 /// Runs `test` on `cases` generated inputs and fails with the smallest input that it rejects.
 ///
@@ -32,18 +37,61 @@ pub fn check<S: Strategy>(
     }
 }
 
+/// [`check`] for a test that is asynchronous; it runs beside the runtime's own threads.
+///
+/// # Errors
+/// As [`check`]; a [`CaseError::Harness`] of the test stays one.
+pub async fn check_async<S, F, T>(seed: u64, cases: u32, strategy: S, test: F) -> CaseResult
+where
+    S: Strategy + Send + 'static,
+    F: Fn(S::Value) -> T + Send + 'static,
+    T: Future<Output = CaseResult>,
+{
+    let runtime = Handle::current();
+    let checked = tokio::task::spawn_blocking(move || {
+        let broken = RefCell::new(None);
+        let result = check(seed, cases, &strategy, |input| {
+            // Nothing is learnt from further inputs once the harness is broken.
+            if broken.borrow().is_some() {
+                return Ok(());
+            }
+            match runtime.block_on(test(input)) {
+                Ok(()) => Ok(()),
+                Err(CaseError::Failed(failure)) => Err(failure.to_string()),
+                Err(error) => {
+                    *broken.borrow_mut() = Some(error);
+                    Ok(())
+                }
+            }
+        });
+        broken.into_inner().map_or(result, Err)
+    });
+    match checked.await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(CaseError::harness(error)),
+        },
+    }
+}
+
 /// One generated value, for a case that needs data rather than a property.
 ///
 /// # Errors
 /// [`CaseError::Harness`] when the strategy rejects everything.
 pub fn sample<S: Strategy>(seed: u64, strategy: &S) -> Result<S::Value, CaseError> {
     let tree = strategy.new_tree(&mut runner(seed, 1)).map_err(CaseError::harness)?;
-    Ok(proptest::strategy::ValueTree::current(&tree))
+    Ok(tree.current())
 }
 
 fn runner(seed: u64, cases: u32) -> TestRunner {
-    let config =
-        Config { cases, failure_persistence: None, max_shrink_iters: SHRINK_ATTEMPTS_MAX, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: SHRINK_ATTEMPTS_MAX,
+        max_shrink_time: SHRINK_MS_MAX,
+        ..Config::default()
+    };
     TestRunner::new_with_rng(config, rng(seed))
 }
 
@@ -57,7 +105,6 @@ fn rng(seed: u64) -> TestRng {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
 
     #[test]
     fn a_failure_tells_the_smallest_input_and_the_seed() {
@@ -83,5 +130,17 @@ mod tests {
         assert_eq!(inputs(1), inputs(1));
         assert_ne!(inputs(1), inputs(2));
         assert_eq!(inputs(1).len(), 50);
+    }
+
+    #[tokio::test]
+    async fn a_broken_harness_is_not_the_subjects_failure() {
+        let found = check_async(7, 10, 0..10_u32, |_| async { Err(CaseError::harness("no server")) }).await;
+        assert!(matches!(&found, Err(CaseError::Harness(message)) if message == "no server"), "{found:?}");
+        let found = check_async(7, 200, 0..10_u32, |n| async move {
+            crate::check!(n < 3, "expected less than 3, found {n}");
+            Ok(())
+        })
+        .await;
+        assert!(matches!(&found, Err(CaseError::Failed(failure)) if failure.message.ends_with("found 3")));
     }
 }

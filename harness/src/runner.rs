@@ -1,23 +1,33 @@
 //! Runs planned cases: concurrently by batch, each with a time limit; a panic is an outcome, not a crash.
 
-use std::any::Any;
-use std::cell::RefCell;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Once};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
+use futures_util::future::{AbortHandle, abortable};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
+use tokio::time::timeout;
 
 use crate::case::CaseError;
 use crate::context::CaseContext;
 use crate::environment::Environment;
-use crate::event::{CaseRecord, LatencyRecord, Outcome, RunEvent};
+use crate::event::{CaseRecord, LatencyRecord, Outcome, RunEvent, Signal};
+use crate::panic::{catch, install_hook};
 use crate::suite::{Batch, PlannedCase};
 
 /// The time that a case may take unless the caller says otherwise.
 pub const CASE_TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a case that exceeded its time limit may take to let go before its thread is left behind.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long the environment may take to drop a case's databases, or to say that it is alive.
+const ENVIRONMENT_LIMIT: Duration = Duration::from_secs(15);
+
+/// The most text that one outcome is recorded with.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// How a run is carried out.
 #[derive(Debug, Clone)]
@@ -31,151 +41,185 @@ pub struct Options {
 }
 
 /// Runs one case, whatever it does, and releases its databases.
+///
+/// Must be called within a multi-threaded runtime. When the returned future is dropped the case is given up, and
+/// its databases are left to the environment's shutdown.
 pub async fn run_case(
     case: &PlannedCase,
     environment: &Arc<Environment>,
     options: &Options,
 ) -> (CaseRecord, Vec<LatencyRecord>) {
-    capture_panics();
+    if let Some(reason) = &case.skip {
+        return (record(case, Outcome::Skipped { reason: reason.clone() }, Duration::ZERO), Vec::new());
+    }
     let started = Instant::now();
     let context = CaseContext::new(case.id.clone(), options.seed, Arc::clone(environment));
-    let mut outcome = match &case.skip {
-        Some(reason) => Outcome::Skipped { reason: reason.clone() },
-        None => {
-            let run = AssertUnwindSafe(case.run(context.clone())).catch_unwind();
-            match tokio::time::timeout(options.time_limit, run).await {
-                Err(_) => Outcome::TimedOut { limit_ms: millis(options.time_limit) },
-                Ok(Err(panic)) => Outcome::Panicked { message: panic_text(panic.as_ref()) },
-                Ok(Ok(Ok(()))) => Outcome::Passed,
-                Ok(Ok(Err(CaseError::Failed(failure)))) => {
-                    Outcome::Failed { message: failure.message, detail: failure.detail }
-                }
-                Ok(Ok(Err(CaseError::Harness(message)))) => Outcome::Errored { message },
-            }
-        }
-    };
+    let mut outcome = attempt(case, context.clone(), options.time_limit).await;
+    let duration = started.elapsed();
     // A subject cannot be blamed for what it did without a server.
-    if outcome.is_failure() && case.batch == Batch::Database && !environment.is_healthy().await {
+    if outcome.is_failure()
+        && case.batch == Batch::Database
+        && !timeout(ENVIRONMENT_LIMIT, environment.is_healthy()).await.unwrap_or(false)
+    {
         outcome = Outcome::Errored {
             message: format!("the database server is gone; the case ended with: {}", outcome.explanation()),
         };
     }
-    let duration_ms = millis(started.elapsed());
-    if let Err(error) = context.release().await
+    let released = match timeout(ENVIRONMENT_LIMIT, context.release()).await {
+        Ok(released) => released.map_err(|error| crate::error_chain(&error)),
+        Err(_) => Err(format!("expected the case's databases to be dropped within {ENVIRONMENT_LIMIT:?}")),
+    };
+    if let Err(message) = released
         && outcome == Outcome::Passed
     {
-        outcome = Outcome::Errored { message: crate::error_chain(&error) };
+        outcome = Outcome::Errored { message };
     }
-    let latencies = context.take_latencies();
-    let record = CaseRecord {
-        id: case.id.clone(),
-        checks: case.checks.to_owned(),
-        batch: case.batch,
-        outcome,
-        duration_ms,
-    };
-    (record, latencies)
+    (record(case, outcome, duration), context.take_latencies())
+}
+
+/// Runs the case on a thread of its own: one that computes without ever yielding still has a time limit, and
+/// does not keep others from running.
+async fn attempt(case: &PlannedCase, context: CaseContext, limit: Duration) -> Outcome {
+    install_hook();
+    let case = case.clone();
+    let (run, abort) = abortable(async move { case.run(context).await });
+    let given_up = AbortOnDrop(abort);
+    let runtime = Handle::current();
+    let mut thread = task::spawn_blocking(move || catch(|| runtime.block_on(run)));
+    match timeout(limit, &mut thread).await {
+        Ok(Ok(Ok(Ok(Ok(()))))) => Outcome::Passed,
+        Ok(Ok(Ok(Ok(Err(CaseError::Failed(failure)))))) => {
+            Outcome::Failed { message: limited(failure.message), detail: failure.detail.map(limited) }
+        }
+        Ok(Ok(Ok(Ok(Err(CaseError::Harness(message)))))) => Outcome::Errored { message: limited(message) },
+        Ok(Ok(Ok(Err(aborted)))) => Outcome::Errored { message: aborted.to_string() },
+        Ok(Ok(Err(panic))) => Outcome::Panicked { message: limited(panic.to_string()) },
+        Ok(Err(died)) => Outcome::Errored { message: format!("the case's thread died: {died}") },
+        Err(_) => {
+            drop(given_up);
+            let _ = timeout(GRACE, thread).await;
+            Outcome::TimedOut { limit_ms: millis(limit) }
+        }
+    }
+}
+
+/// Cancels a case at its next point of suspension.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Runs all cases and sends what happens to `events`, batch by batch; the batch of latencies one at a time.
 ///
-/// When `stop` becomes true no further case begins, and those under way are given up: they and the rest are
-/// reported as not run.
+/// When `stop` holds a signal no further case begins, and those under way are given up: they and the rest are
+/// reported as not run. Every case is reported exactly once.
 pub async fn run_all(
-    cases: Vec<PlannedCase>,
+    cases: &[PlannedCase],
     environment: &Arc<Environment>,
     options: &Options,
     events: &mpsc::UnboundedSender<RunEvent>,
-    stop: watch::Receiver<bool>,
+    stop: &watch::Receiver<Option<Signal>>,
 ) {
     for batch in Batch::ALL {
         let concurrency = if batch == Batch::Latency { 1 } else { options.concurrency.max(1) };
-        let mut waiting = cases.iter().filter(|case| case.batch == batch).cloned();
+        let mut waiting = cases.iter().filter(|case| case.batch == batch);
         let mut running = JoinSet::new();
+        let mut begun = HashMap::new();
         loop {
             while running.len() < concurrency
                 && let Some(case) = waiting.next()
             {
-                let environment = Arc::clone(environment);
-                let options = options.clone();
-                let events = events.clone();
-                let stop = stop.clone();
-                running.spawn(async move { run_and_tell(&case, &environment, &options, &events, stop).await });
+                let task = run_and_tell(
+                    case.clone(),
+                    Arc::clone(environment),
+                    options.clone(),
+                    events.clone(),
+                    stop.clone(),
+                );
+                begun.insert(running.spawn(task).id(), case);
             }
-            if running.join_next().await.is_none() {
-                break;
+            match running.join_next_with_id().await {
+                None => break,
+                Some(Ok(_)) => {}
+                Some(Err(died)) => {
+                    if let Some(case) = begun.get(&died.id()) {
+                        let message = format!("the task that ran the case died: {died}");
+                        tell(
+                            events,
+                            RunEvent::CaseFinished(record(case, Outcome::Errored { message }, Duration::ZERO)),
+                        );
+                    }
+                }
             }
         }
     }
 }
 
-/// Runs one case and sends what happens; a receiver that is gone is no reason to stop.
+/// Runs one case and sends what happens.
 async fn run_and_tell(
-    case: &PlannedCase,
-    environment: &Arc<Environment>,
-    options: &Options,
-    events: &mpsc::UnboundedSender<RunEvent>,
-    mut stop: watch::Receiver<bool>,
+    case: PlannedCase,
+    environment: Arc<Environment>,
+    options: Options,
+    events: mpsc::UnboundedSender<RunEvent>,
+    mut stop: watch::Receiver<Option<Signal>>,
 ) {
-    let tell = |event| {
-        let _ = events.send(event);
-    };
-    if !*stop.borrow() {
-        tell(RunEvent::CaseStarted(case.id.clone()));
+    let interrupted = stop.borrow().is_some();
+    if !interrupted {
+        if case.skip.is_none() {
+            tell(&events, RunEvent::CaseStarted(case.id.clone()));
+        }
         tokio::select! {
-            (record, latencies) = run_case(case, environment, options) => {
+            (record, latencies) = run_case(&case, &environment, &options) => {
                 for latency in latencies {
-                    tell(RunEvent::Measured(latency));
+                    tell(&events, RunEvent::Measured(latency));
                 }
-                tell(RunEvent::CaseFinished(record));
+                tell(&events, RunEvent::CaseFinished(record));
                 return;
             }
-            // An error means that nobody can stop the run any more.
-            Ok(_) = stop.wait_for(|stop| *stop) => {}
+            () = stopped(&mut stop) => {}
         }
     }
-    tell(RunEvent::CaseFinished(CaseRecord {
+    let reason = case.skip.clone().unwrap_or_else(|| "the run was interrupted".to_owned());
+    tell(&events, RunEvent::CaseFinished(record(&case, Outcome::Skipped { reason }, Duration::ZERO)));
+}
+
+/// Waits until the run is to stop; for ever when nobody can stop it any more.
+pub async fn stopped(stop: &mut watch::Receiver<Option<Signal>>) {
+    if stop.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Sends an event; a receiver that is gone is no reason to stop.
+fn tell(events: &mpsc::UnboundedSender<RunEvent>, event: RunEvent) {
+    let _ = events.send(event);
+}
+
+fn record(case: &PlannedCase, outcome: Outcome, duration: Duration) -> CaseRecord {
+    CaseRecord {
         id: case.id.clone(),
         checks: case.checks.to_owned(),
         batch: case.batch,
-        outcome: Outcome::Skipped { reason: "the run was interrupted".to_owned() },
-        duration_ms: 0,
-    }));
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-thread_local! {
-    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// Replaces the process's panic hook, once, by one that keeps the place for the case's outcome on threads of a
-/// runtime, and prints as before on the main thread.
-fn capture_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if std::thread::current().name() == Some("main") {
-                previous(info);
-            }
-            if let Some(place) = info.location() {
-                LAST_PANIC.with(|last| *last.borrow_mut() = Some(format!("{}:{}", place.file(), place.line())));
-            }
-        }));
-    });
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    match LAST_PANIC.with(RefCell::take) {
-        Some(place) => format!("expected no panic, found one at {place}: {message}"),
-        None => format!("expected no panic, found one: {message}"),
+        outcome,
+        duration_ms: millis(duration),
     }
+}
+
+/// Cuts a text that is too long to be read, and takes passwords out of the URLs in it.
+fn limited(text: String) -> String {
+    let mut text = crate::redact::passwords(&text).into_owned();
+    if text.len() > TEXT_BYTES_MAX {
+        let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+        let rest = text.len() - end;
+        text.truncate(end);
+        text.push_str(&format!("... ({rest} more bytes)"));
+    }
+    text
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

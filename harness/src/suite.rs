@@ -74,6 +74,8 @@ pub struct PlannedCase {
     pub checks: &'static str,
     /// With which others it runs.
     pub batch: Batch,
+    /// What the subject must be able to do.
+    pub requires: &'static [Capability],
     /// Why it will not run, if so.
     pub skip: Option<String>,
     run: Arc<dyn Fn(CaseContext) -> BoxFuture<'static, CaseResult> + Send + Sync>,
@@ -105,6 +107,7 @@ impl PlannedCase {
             },
             checks: case.checks,
             batch,
+            requires: case.requires,
             skip: missing.map(|capability| capability.missing().to_owned()),
             run: Arc::new(move |context| {
                 let subject = Arc::clone(&subject);

@@ -11,15 +11,6 @@ pub enum Link {
 }
 
 impl Link {
-    /// The margin of a prediction, for example of a stored base score.
-    #[must_use]
-    pub fn margin(self, prediction: f64) -> f64 {
-        match self {
-            Self::Identity => prediction,
-            Self::Logit => -(1.0 / prediction - 1.0).ln(),
-        }
-    }
-
     /// The prediction of a margin.
     #[must_use]
     pub fn prediction(self, margin: f64) -> f64 {
@@ -144,7 +135,7 @@ pub struct TreeEnsemble {
     pub(super) trees: Vec<Tree>,
     pub(super) feature_count: usize,
     pub(super) feature_names: Vec<String>,
-    pub(super) base_margin: f64,
+    pub(super) base_margin: f32,
     pub(super) objective: String,
     pub(super) link: Link,
 }
@@ -171,7 +162,7 @@ impl TreeEnsemble {
     /// What every row's margin begins with.
     #[must_use]
     pub fn base_margin(&self) -> f64 {
-        self.base_margin
+        f64::from(self.base_margin)
     }
 
     /// The name of the training objective.
@@ -189,6 +180,13 @@ impl TreeEnsemble {
     /// The margin of a row of [`feature_count`](Self::feature_count) values, summed in 64-bit floats.
     #[must_use]
     pub fn margin(&self, row: &[f64]) -> f64 {
-        self.trees.iter().fold(self.base_margin, |sum, tree| sum + tree.leaf_value(row))
+        self.trees.iter().fold(self.base_margin(), |sum, tree| sum + tree.leaf_value(row))
+    }
+
+    /// The margin as the model's library computes it: summed in 32-bit floats in the order of the trees, equal to the
+    /// last bit.
+    #[must_use]
+    pub fn library_margin(&self, row: &[f64]) -> f32 {
+        self.trees.iter().fold(self.base_margin, |sum, tree| sum + narrow(tree.leaf_value(row)))
     }
 }

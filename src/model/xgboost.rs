@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::error::ModelError;
-use super::tree::{Link, Node, Split, Tree, TreeEnsemble};
+use super::tree::{Link, Node, Split, Tree, TreeEnsemble, narrow};
 
 /// The most features that a model may have.
 pub const FEATURES_MAX: u64 = 1 << 24;
@@ -150,7 +150,9 @@ pub fn from_json(bytes: &[u8]) -> Result<TreeEnsemble, ModelError> {
             learner.feature_names.len(),
         ));
     }
-    let base_margin = base_margin(&param.base_score, link, parameter("base_score"))?;
+    // The base score of `binary:logitraw` is a margin already.
+    let base_link = if learner.objective.name == "binary:logitraw" { Link::Identity } else { link };
+    let base_margin = base_margin(&param.base_score, base_link, parameter("base_score"))?;
 
     let missing = |what| ModelError::Layout { message: format!("missing field learner.gradient_booster.{what}") };
     let model = booster.model.ok_or_else(|| missing("model"))?;
@@ -178,8 +180,9 @@ pub fn from_json(bytes: &[u8]) -> Result<TreeEnsemble, ModelError> {
     })
 }
 
-/// The margin of the stored base score: a prediction, written as `5E-1` up to 3.0 and as `[5E-1]` since.
-fn base_margin(text: &str, link: Link, place: String) -> Result<f64, ModelError> {
+/// The margin of the stored base score: a prediction, written as `5E-1` up to 3.0 and as `[5E-1]` since. XGBoost computes
+/// it in 32 bits, and margins are equal to the last bit only if it is done likewise.
+fn base_margin(text: &str, link: Link, place: String) -> Result<f32, ModelError> {
     let single = text.trim().trim_start_matches('[').trim_end_matches(']');
     if single.contains(',') {
         return Err(ModelError::Unsupported {
@@ -188,10 +191,12 @@ fn base_margin(text: &str, link: Link, place: String) -> Result<f64, ModelError>
             supported: "a model with one output",
         });
     }
-    // XGBoost keeps the base score in 32 bits.
     let score: f32 =
         single.trim().parse().map_err(|_| invalid(place.clone(), "a number".to_owned(), format!("{text:?}")))?;
-    let margin = link.margin(f64::from(score));
+    let margin = match link {
+        Link::Identity => score,
+        Link::Logit => narrow(-f64::from(1.0 / score - 1.0).ln()),
+    };
     if margin.is_finite() {
         Ok(margin)
     } else {

@@ -1,1 +1,15 @@
-//! To come.
+//! Where the platform's rows live: a trait per aggregate, its errors, and its implementations.
+//!
+//! [`memory`] is the oracle: small enough to be read as the definition of what the trait's methods do. The
+//! Postgres implementations must agree with it on everything that a caller can observe.
+
+mod bento_service;
+mod error;
+pub mod memory;
+mod page;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+
+pub use bento_service::{BentoServiceRepository, constraint};
+pub use error::{RepositoryError, Source};
+pub use page::{Cursor, LIMIT_MAX, Page, PageRequest};

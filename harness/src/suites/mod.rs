@@ -10,7 +10,12 @@ use crate::suite::{PlannedCase, Suite};
 /// Every suite, in the order in which they are reported.
 #[must_use]
 pub fn all() -> Vec<&'static dyn Suite> {
-    vec![&migrations::MigrationSuite, &explanations::ExplanationSuite, &latency::LatencySuite]
+    vec![
+        &migrations::MigrationSuite,
+        &repositories::RepositorySuite,
+        &explanations::ExplanationSuite,
+        &latency::LatencySuite,
+    ]
 }
 
 /// Every case of every suite.

@@ -19,6 +19,7 @@ mod kernel;
 mod paths;
 mod quadrature;
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use self::kernel::{LANES, Scratch};
@@ -37,7 +38,12 @@ pub struct TreeExplainer {
     ensemble: TreeEnsemble,
     paths: Paths,
     rules: Rules,
+    /// The effort for one block of rows: conditions times quadrature nodes, over all leaves.
+    block_effort: usize,
 }
+
+/// The effort for which it pays to start a thread: about 0.1 ms of work, several times what a thread costs.
+const WORKER_EFFORT_MIN: usize = 5_000;
 
 impl TreeExplainer {
     /// Prepares a model: once, for any number of batches.
@@ -47,7 +53,9 @@ impl TreeExplainer {
     pub fn new(ensemble: TreeEnsemble) -> Result<Self, ExplainError> {
         let paths = Paths::of(&ensemble)?;
         let rules = Rules::for_lengths(paths.iter().map(|(_, conditions)| conditions.len()));
-        Ok(Self { ensemble, paths, rules })
+        let effort = |conditions: usize| conditions * rules.for_length(conditions).len();
+        let block_effort = paths.iter().map(|(_, conditions)| effort(conditions.len())).sum();
+        Ok(Self { ensemble, paths, rules, block_effort })
     }
 
     /// The model.
@@ -105,7 +113,9 @@ impl Explainer for TreeExplainer {
         let expected = self.ensemble.feature_count();
         let sound: Vec<&[f64]> = batch.rows().filter(|row| row.len() == expected).collect();
         let blocks: Vec<&[&[f64]]> = sound.chunks(LANES).collect();
-        let explained = for_each_block(blocks.len(), budget.workers, || {
+        let worthwhile = blocks.len().saturating_mul(self.block_effort) / WORKER_EFFORT_MIN;
+        let workers = NonZeroUsize::new(worthwhile).map_or(NonZeroUsize::MIN, |most| most.min(budget.workers));
+        let explained = for_each_block(blocks.len(), workers, || {
             let mut scratch = Scratch::new(&self.paths);
             let (blocks, deadline) = (&blocks, &deadline);
             move |block| self.explain_block(blocks[block], deadline, &mut scratch)

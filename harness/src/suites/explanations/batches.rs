@@ -50,13 +50,14 @@ pub(super) fn bad_rows_do_not_lose_the_batch(subject: &ExplanationSubject) -> Ca
                 let expected = attribution(&*explainer, &good, row)?;
                 if result.as_ref() != Ok(expected) {
                     return Err(format!(
-                        "row {row}: expected the explanation that it has without bad neighbours, found {result:?}"
+                        "row {row}: expected the explanation that it has without bad neighbours, found {}",
+                        describe(result)
                     ));
                 }
             } else {
                 let expected = RowError::Width { expected: width, found: values.len() };
                 if result.as_ref() != Err(&expected) {
-                    return Err(format!("row {row}: expected the error {expected:?}, found {result:?}"));
+                    return Err(format!("row {row}: expected the error: {expected}; found {}", describe(result)));
                 }
             }
         }
@@ -70,12 +71,10 @@ pub(super) fn an_expired_deadline_gives_no_numbers(subject: &ExplanationSubject)
         let explainer = subject.load(fixture.model)?;
         let limit = Duration::ZERO;
         let explanation = explain(&*explainer, &table.rows, &Budget { time_limit: limit, ..ample() })?;
+        let expected = RowError::TimeLimit { limit };
         for (row, result) in explanation.rows().iter().enumerate() {
-            if result.as_ref() != Err(&RowError::TimeLimit { limit }) {
-                return Err(format!(
-                    "row {row}: expected the error {:?}, found {result:?}",
-                    RowError::TimeLimit { limit }
-                ));
+            if result.as_ref() != Err(&expected) {
+                return Err(format!("row {row}: expected the error: {expected}; found {}", describe(result)));
             }
         }
         // The next batch is not affected.
@@ -140,17 +139,20 @@ pub(super) fn workers_do_not_change_a_bit(subject: &ExplanationSubject) -> CaseR
         for workers in [1, 2, 3, 8] {
             for split in [1, 7, 100, table.rows.len()] {
                 let workers = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
-                let mut row = 0;
-                for rows in table.rows.chunks(split) {
+                for (number, rows) in table.rows.chunks(split).enumerate() {
                     let part = explain(&*explainer, rows, &Budget { workers, ..ample() })?;
-                    for (found, expected) in part.rows().iter().zip(&whole.rows()[row..]) {
-                        if !same_bits(&part, found, &whole, expected) {
+                    for row in 0..rows.len() {
+                        let at = number * split + row;
+                        let found = numbers(&part, attribution(&*explainer, &part, row)?);
+                        let expected = numbers(&whole, attribution(&*explainer, &whole, at)?);
+                        if let Some((found, expected)) =
+                            found.zip(expected).find(|(found, expected)| found.to_bits() != expected.to_bits())
+                        {
                             return Err(format!(
-                                "row {row}: expected the same bits with {workers} workers in batches of {split} as \
-                                 with one worker in one batch, found {found:?} instead of {expected:?}"
+                                "row {at}: expected the same bits with {workers} workers in batches of {split} as with \
+                                 one worker in one batch, {expected:e}, found {found:e}"
                             ));
                         }
-                        row += 1;
                     }
                 }
             }
@@ -159,21 +161,17 @@ pub(super) fn workers_do_not_change_a_bit(subject: &ExplanationSubject) -> CaseR
     })())
 }
 
-fn same_bits(
-    a: &Explanation,
-    a_row: &Result<Attribution, RowError>,
-    b: &Explanation,
-    b_row: &Result<Attribution, RowError>,
-) -> bool {
-    let bits = |explanation: &Explanation, row: &Result<Attribution, RowError>| {
-        row.as_ref().ok().map(|row| {
-            let numbers =
-                row.values().iter().chain([row.output()].iter()).map(|x| x.to_bits()).collect::<Vec<_>>();
-            (explanation.base_value().to_bits(), numbers)
-        })
-    };
-    let bits_of_a = bits(a, a_row);
-    bits_of_a.is_some() && bits_of_a == bits(b, b_row)
+/// All numbers of an explained row.
+fn numbers<'a>(explanation: &Explanation, row: &'a Attribution) -> impl Iterator<Item = f64> + use<'a> {
+    row.values().iter().copied().chain([row.output(), explanation.base_value()])
+}
+
+/// A row's result in a few words.
+fn describe(result: &Result<Attribution, RowError>) -> String {
+    match result {
+        Ok(row) => format!("an explanation with the output {}", row.output()),
+        Err(error) => format!("the error: {error}"),
+    }
 }
 
 pub(super) fn too_little_memory_is_refused(subject: &ExplanationSubject) -> CaseResult {

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 pub use subject::{ExplanationSubject, LoadError, ModelLoader, Reference};
 
-use crate::blocking::blocking;
 use crate::case;
 use crate::case::{Capability, Case, CaseError, CaseResult};
 use crate::suite::{Batch, PlannedCase, Suite};
@@ -22,11 +21,11 @@ use crate::suite::{Batch, PlannedCase, Suite};
 /// The tolerance against the oracle and against closed forms, relative to the sizes of the terms.
 const EXACT: f64 = 1e-12;
 
-/// Makes the `async` case of a function that keeps a processor busy.
+/// Makes the `async` case of a function that keeps a processor busy: a case has its thread to itself.
 macro_rules! cases {
     ($($module:ident::$function:ident),* $(,)?) => {
         $(async fn $function(subject: ExplanationSubject) -> CaseResult {
-            blocking(move || $module::$function(&subject)).await
+            $module::$function(&subject)
         })*
     };
 }

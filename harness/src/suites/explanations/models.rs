@@ -112,6 +112,7 @@ pub(super) fn base_scores_are_read_in_all_forms(subject: &ExplanationSubject) ->
         ("binary:logistic", "3E-1", logit(0.3)),
         ("binary:logistic", "[3E-1]", logit(0.3)),
         ("reg:logistic", "[9.9E-1]", logit(0.99)),
+        ("binary:logitraw", "3E-1", 0.3),
     ] {
         let check = || -> Finding {
             let explainer = subject.load(&stump(0.0).to_xgboost_json_with(objective, text))?;

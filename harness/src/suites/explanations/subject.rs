@@ -127,11 +127,15 @@ pub(super) fn compare(
         .map_err(|difference| format!("row {row}: output: {difference}"))?;
     close(explanation.base_value(), exact.base_value, scale, tolerance)
         .map_err(|difference| format!("row {row}: base value: {difference}"))?;
-    for (feature, (found, expected)) in attribution.values().iter().zip(&exact.values).enumerate() {
+    values_agree(row, attribution.values(), &exact.values, scale, tolerance)
+}
+
+/// Compares the SHAP values of a row with what they must be.
+pub(super) fn values_agree(row: usize, found: &[f64], expected: &[f64], scale: f64, tolerance: f64) -> Finding {
+    found.iter().zip(expected).enumerate().try_for_each(|(feature, (found, expected))| {
         close(*found, *expected, scale, tolerance)
-            .map_err(|difference| format!("row {row}, feature {feature}: SHAP value: {difference}"))?;
-    }
-    Ok(())
+            .map_err(|difference| format!("row {row}, feature {feature}: SHAP value: {difference}"))
+    })
 }
 
 /// Compares two numbers; a NaN is close to nothing.

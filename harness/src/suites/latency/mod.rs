@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use crate::blocking::blocking;
 use crate::case;
 use crate::case::{Case, CaseError, CaseResult};
 use crate::context::CaseContext;
@@ -29,36 +28,33 @@ pub const CASES: &[Case<LatencySubject>] =
     &[case!(right_answers_are_timed, "latency of batches whose answers were verified first")];
 
 async fn right_answers_are_timed(subject: LatencySubject) -> CaseResult {
-    blocking(move || {
-        let LatencySubject { context, loader, workload } = subject;
-        let prepared = workload.prepare(&*loader).map_err(|error| match error {
-            WorkloadError::Answers(finding) => CaseError::failed(finding),
-            defect => CaseError::harness(defect),
-        })?;
-        let measurement = prepared
-            .measure()
-            .map_err(|error| CaseError::failed(format!("explain: {}", crate::error_chain(&error))))?;
-        let microseconds = |quantile| {
-            #[expect(clippy::cast_precision_loss, reason = "the histogram has three digits")]
-            let nanoseconds = measurement.batch_ns.value_at_quantile(quantile) as f64;
-            nanoseconds / 1000.0
-        };
-        context.measured(LatencyRecord {
-            id: context.id().clone(),
-            workload: workload.name(),
-            model: workload.fixture.name.to_owned(),
-            batch_rows: workload.batch_rows.get(),
-            workers: workload.workers.get(),
-            iterations: measurement.batch_ns.len(),
-            p50_us: microseconds(0.50),
-            p95_us: microseconds(0.95),
-            p99_us: microseconds(0.99),
-            max_us: microseconds(1.0),
-            rows_per_second: measurement.rows_per_second,
-        });
-        Ok(())
-    })
-    .await
+    let LatencySubject { context, loader, workload } = subject;
+    let prepared = workload.prepare(&*loader).map_err(|error| match error {
+        WorkloadError::Answers(finding) => CaseError::failed(finding),
+        defect => CaseError::harness(defect),
+    })?;
+    let measurement = prepared
+        .measure()
+        .map_err(|error| CaseError::failed(format!("explain: {}", crate::error_chain(&error))))?;
+    let microseconds = |quantile| {
+        #[expect(clippy::cast_precision_loss, reason = "the histogram has three digits")]
+        let nanoseconds = measurement.batch_ns.value_at_quantile(quantile) as f64;
+        nanoseconds / 1000.0
+    };
+    context.measured(LatencyRecord {
+        id: context.id().clone(),
+        workload: workload.name(),
+        model: workload.fixture.name.to_owned(),
+        batch_rows: workload.batch_rows.get(),
+        workers: workload.workers.get(),
+        iterations: measurement.batch_ns.len(),
+        p50_us: microseconds(0.50),
+        p95_us: microseconds(0.95),
+        p99_us: microseconds(0.99),
+        max_us: microseconds(1.0),
+        rows_per_second: measurement.rows_per_second,
+    });
+    Ok(())
 }
 
 /// The suite with the reference engine as its subject, once for each workload.

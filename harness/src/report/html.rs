@@ -1,0 +1,314 @@
+//! The recorded run as one HTML page that needs nothing else: no scripts, no fonts, no network.
+
+use minijinja::Environment;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use serde::Serialize;
+
+use crate::event::{CaseRecord, LatencyRecord, Outcome, RunRecord};
+use crate::report::text::clean;
+use crate::report::{
+    Area, Counts, Standing, areas, duration_text, latency_text, latency_title, plural, problems, rate_text,
+    rerun_commands,
+};
+
+/// The name ends in `.html` so that the engine escapes whatever it puts into the page.
+const TEMPLATE_NAME: &str = "report.html";
+const TEMPLATE: &str = include_str!("report.html");
+
+/// Renders a record.
+///
+/// # Errors
+/// When the template engine refuses.
+pub fn render(record: &RunRecord) -> Result<String, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.add_template(TEMPLATE_NAME, TEMPLATE)?;
+    environment.get_template(TEMPLATE_NAME)?.render(Serde(Page::new(record)))
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    record: &'a RunRecord,
+    started: String,
+    duration: String,
+    threads: String,
+    server_ready: Option<String>,
+    interrupted: Option<&'static str>,
+    counts: Counts,
+    standing: &'static str,
+    verdict: &'static str,
+    groups: Vec<Group<'a>>,
+    problems: Vec<Problem<'a>>,
+    chart: Option<Chart>,
+}
+
+/// Areas of one suite of which the same was checked.
+#[derive(Serialize)]
+struct Group<'a> {
+    suite: &'a str,
+    checks: Vec<&'a str>,
+    areas: Vec<AreaView<'a>>,
+}
+
+#[derive(Serialize)]
+struct AreaView<'a> {
+    anchor: String,
+    suite: &'a str,
+    subject: &'a str,
+    standing: &'static str,
+    mark: char,
+    checked: usize,
+    counts: [(&'static str, usize); 4],
+    duration: String,
+    reasons: Vec<String>,
+    cases: Vec<CaseView<'a>>,
+}
+
+#[derive(Serialize)]
+struct CaseView<'a> {
+    anchor: String,
+    /// The first of its standing in its area: what the table's number links to.
+    standing_anchor: Option<String>,
+    name: &'a str,
+    checks: &'a str,
+    standing: &'static str,
+    mark: char,
+    word: &'static str,
+    duration: String,
+    explanation: String,
+    is_problem: bool,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    anchor: String,
+    id: String,
+    checks: &'a str,
+    standing: &'static str,
+    mark: char,
+    word: &'static str,
+    duration: String,
+    explanation: String,
+    rerun: [String; 2],
+}
+
+impl<'a> Page<'a> {
+    fn new(record: &'a RunRecord) -> Self {
+        let counts = Counts::of(&record.cases);
+        let standing = counts.standing();
+        Self {
+            record,
+            started: record.header.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            duration: duration_text(record.footer.duration_ms),
+            threads: plural(record.header.machine.parallelism, "thread"),
+            server_ready: record.server.as_ref().map(|server| duration_text(server.ready_ms)),
+            interrupted: record.footer.interrupted.map(crate::event::Signal::name),
+            counts,
+            standing: class(standing),
+            verdict: match standing {
+                Standing::Passed if counts.not_run == 0 => "All checks passed",
+                Standing::Passed => "All checks that ran passed",
+                Standing::Failed => "A subject failed",
+                Standing::Errored => "The environment or the harness is broken",
+                Standing::NotRun => "Nothing ran",
+            },
+            groups: groups(record),
+            problems: problems(record).map(|case| Problem::new(case, record.header.seed)).collect(),
+            chart: Chart::new(&record.latencies),
+        }
+    }
+}
+
+fn groups(record: &RunRecord) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for area in areas(record) {
+        let checks = area.checks();
+        let view = AreaView::new(&area);
+        match groups.last_mut() {
+            Some(group) if group.suite == area.suite && group.checks == checks => group.areas.push(view),
+            _ => groups.push(Group { suite: area.suite, checks, areas: vec![view] }),
+        }
+    }
+    groups
+}
+
+impl<'a> AreaView<'a> {
+    fn new(area: &Area<'a>) -> Self {
+        let anchor = format!("area-{}-{}", slug(area.suite), slug(area.subject));
+        let counts = area.counts();
+        let mut cases = area.cases.clone();
+        cases.sort_by_key(|case| rank(Standing::of(&case.outcome)));
+        let mut reasons: Vec<String> = Vec::new();
+        let mut above = None;
+        let cases = cases
+            .into_iter()
+            .map(|case| {
+                let standing = Standing::of(&case.outcome);
+                if let Outcome::Skipped { reason } = &case.outcome
+                    && !reasons.contains(reason)
+                {
+                    reasons.push(reason.clone());
+                }
+                let first = above.replace(standing) != Some(standing);
+                CaseView {
+                    anchor: case_anchor(case),
+                    standing_anchor: first.then(|| format!("{anchor}-{}", class(standing))),
+                    name: &case.id.case,
+                    checks: &case.checks,
+                    standing: class(standing),
+                    mark: standing.mark(),
+                    word: case.outcome.word(),
+                    duration: duration_text(case.duration_ms),
+                    explanation: clean(&case.outcome.explanation()),
+                    is_problem: matches!(standing, Standing::Failed | Standing::Errored),
+                }
+            })
+            .collect();
+        Self {
+            suite: area.suite,
+            subject: area.subject,
+            standing: class(counts.standing()),
+            mark: counts.standing().mark(),
+            checked: counts.checked,
+            counts: [
+                (class(Standing::Passed), counts.passed),
+                (class(Standing::Failed), counts.failed),
+                (class(Standing::Errored), counts.errored),
+                (class(Standing::NotRun), counts.not_run),
+            ],
+            duration: duration_text(area.duration_ms()),
+            reasons,
+            cases,
+            anchor,
+        }
+    }
+}
+
+impl<'a> Problem<'a> {
+    fn new(case: &'a CaseRecord, seed: u64) -> Self {
+        let standing = Standing::of(&case.outcome);
+        Self {
+            anchor: format!("problem-{}", case_anchor(case)),
+            id: case.id.to_string(),
+            checks: &case.checks,
+            standing: class(standing),
+            mark: standing.mark(),
+            word: case.outcome.word(),
+            duration: duration_text(case.duration_ms),
+            explanation: clean(&case.outcome.explanation()),
+            rerun: rerun_commands(&case.id, seed),
+        }
+    }
+}
+
+/// Latencies on a common logarithmic axis: batches of one row and of hundreds are decades apart.
+#[derive(Serialize)]
+struct Chart {
+    ticks: Vec<Tick>,
+    workloads: Vec<Workload>,
+}
+
+#[derive(Serialize)]
+struct Tick {
+    percent: f64,
+    label: String,
+}
+
+#[derive(Serialize)]
+struct Workload {
+    title: String,
+    rows: Vec<Bar>,
+}
+
+#[derive(Serialize)]
+struct Bar {
+    batch_rows: usize,
+    workers: usize,
+    p50: String,
+    p95: String,
+    p99: String,
+    max: String,
+    rows_per_second: String,
+    iterations: u64,
+    /// Where the bar is, in percent of the axis.
+    p50_percent: f64,
+    p95_percent: f64,
+    p99_percent: f64,
+}
+
+impl Chart {
+    fn new(latencies: &[LatencyRecord]) -> Option<Self> {
+        let decades = |value: f64| value.max(0.01).log10();
+        let low = latencies.iter().map(|l| decades(l.p50_us).floor()).min_by(f64::total_cmp)?;
+        let high = latencies.iter().map(|l| decades(l.p99_us).ceil()).max_by(f64::total_cmp)?.max(low + 1.0);
+        let percent = |value: f64| ((decades(value) - low) / (high - low) * 1_000.0).round() / 10.0;
+        let ticks = std::iter::successors(Some(low), |decade| Some(decade + 1.0))
+            .take_while(|decade| *decade <= high)
+            // A record may hold any number; an axis has room for a few.
+            .take(12)
+            .map(|decade| Tick { percent: percent(10_f64.powf(decade)), label: tick_label(decade) })
+            .collect();
+        let mut workloads: Vec<Workload> = Vec::new();
+        for latency in latencies {
+            let bar = Bar {
+                batch_rows: latency.batch_rows,
+                workers: latency.workers,
+                p50: latency_text(latency.p50_us),
+                p95: latency_text(latency.p95_us),
+                p99: latency_text(latency.p99_us),
+                max: latency_text(latency.max_us),
+                rows_per_second: rate_text(latency.rows_per_second),
+                iterations: latency.iterations,
+                p50_percent: percent(latency.p50_us),
+                p95_percent: percent(latency.p95_us),
+                p99_percent: percent(latency.p99_us),
+            };
+            let title = latency_title(latency);
+            match workloads.last_mut() {
+                Some(last) if last.title == title => last.rows.push(bar),
+                _ => workloads.push(Workload { title, rows: vec![bar] }),
+            }
+        }
+        Some(Self { ticks, workloads })
+    }
+}
+
+/// `1 µs`, `10 ms`: a power of ten microseconds.
+fn tick_label(decade: f64) -> String {
+    let text = latency_text(10_f64.powf(decade));
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
+}
+
+fn class(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Passed => "passed",
+        Standing::Failed => "failed",
+        Standing::Errored => "errored",
+        Standing::NotRun => "not-run",
+    }
+}
+
+/// What needs attention first.
+fn rank(standing: Standing) -> u8 {
+    match standing {
+        Standing::Failed => 0,
+        Standing::Errored => 1,
+        Standing::NotRun => 2,
+        Standing::Passed => 3,
+    }
+}
+
+fn case_anchor(case: &CaseRecord) -> String {
+    format!("case-{}-{}-{}", slug(&case.id.suite), slug(&case.id.subject), slug(&case.id.case))
+}
+
+/// A name as part of an anchor. Names differ in letters and digits, so that these stay apart.
+fn slug(name: &str) -> String {
+    name.chars().map(|character| if character.is_alphanumeric() { character } else { '_' }).collect()
+}

@@ -1,0 +1,300 @@
+//! `ml_bentoml_services` and `ml_bentoml_serving_metrics`.
+
+use async_trait::async_trait;
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row as _};
+use uuid::Uuid;
+
+use crate::domain::{
+    BentoService, BentoServiceId, Bounds, DeploymentStatus, HealthStatus, Measures, MetricSummary,
+    NewBentoService, NewServingMetric, ServingMetric, TimeWindow, UnknownValue, validate_bento_tag,
+};
+use crate::repository::page::{Position, validate_limit};
+use crate::repository::{BentoServiceRepository, Page, PageRequest, RepositoryError};
+
+/// The services and metrics of one database. Clones share its pool.
+#[derive(Debug, Clone)]
+pub struct PostgresBentoServiceRepository {
+    pool: PgPool,
+}
+
+impl PostgresBentoServiceRepository {
+    /// A repository on a database to which [`MIGRATOR`](super::MIGRATOR) was applied.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+}
+
+/// The columns that [`service`] reads. The enumeration is read as text: a value that this version does not know is
+/// then an error that names it.
+macro_rules! service_columns {
+    () => {
+        "id, bento_tag, bento_version, model_id, service_name, serving_endpoint, container_image, \
+         status::text AS status, health_status, created_at, updated_at"
+    };
+}
+
+/// The columns that [`metric`] reads.
+macro_rules! metric_columns {
+    () => {
+        "id, service_id, timestamp, window_seconds, requests_per_second, avg_latency_ms, p95_latency_ms, \
+         p99_latency_ms, error_rate, memory_mb, cpu_percent"
+    };
+}
+
+const REGISTER: &str = concat!(
+    "INSERT INTO ml_bentoml_services \
+         (bento_tag, bento_version, model_id, service_name, serving_endpoint, container_image) \
+     VALUES ($1, $2, $3, $4, $5, $6) RETURNING ",
+    service_columns!()
+);
+
+const FIND: &str = concat!("SELECT ", service_columns!(), " FROM ml_bentoml_services WHERE id = $1");
+
+const FIND_BY_TAG: &str = concat!(
+    "SELECT ",
+    service_columns!(),
+    " FROM ml_bentoml_services WHERE bento_tag = $1 ORDER BY created_at, id"
+);
+
+const LIST: &str = concat!(
+    "SELECT ",
+    service_columns!(),
+    " FROM ml_bentoml_services WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3"
+);
+
+/// `clock_timestamp()` rather than `now()`: two updates of one transaction, or within the clock's resolution, are
+/// told apart as well, and a clock that was set back does not turn time around.
+macro_rules! advanced {
+    () => {
+        "updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')"
+    };
+}
+
+const UPDATE_STATUS: &str = concat!(
+    "UPDATE ml_bentoml_services SET status = $2::deployment_status_enum, ",
+    advanced!(),
+    " WHERE id = $1 RETURNING ",
+    service_columns!()
+);
+
+const UPDATE_HEALTH: &str = concat!(
+    "UPDATE ml_bentoml_services SET health_status = $2, ",
+    advanced!(),
+    " WHERE id = $1 RETURNING ",
+    service_columns!()
+);
+
+const RECORD_METRIC: &str = concat!(
+    "INSERT INTO ml_bentoml_serving_metrics \
+         (service_id, timestamp, window_seconds, requests_per_second, avg_latency_ms, p95_latency_ms, \
+          p99_latency_ms, error_rate, memory_mb, cpu_percent) \
+     VALUES ($1, coalesce($2, now()), $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ",
+    metric_columns!()
+);
+
+/// A service without metrics yields one row of NULLs, and a missing service none.
+const LATEST_METRICS: &str = concat!(
+    "SELECT latest.* FROM ml_bentoml_services AS service LEFT JOIN LATERAL (SELECT ",
+    metric_columns!(),
+    " FROM ml_bentoml_serving_metrics WHERE service_id = service.id \
+      ORDER BY timestamp DESC, id DESC LIMIT $2) AS latest ON true \
+     WHERE service.id = $1 ORDER BY latest.timestamp DESC, latest.id DESC"
+);
+
+/// See [`MetricSummary`] for what is computed and why. A missing service yields no row.
+const SUMMARIZE: &str = "
+    SELECT count(metric.id) AS windows,
+           count(metric.id) FILTER (WHERE requests IS NULL) AS unweighted_windows,
+           sum(requests) AS requests,
+           sum(requests * avg_latency_ms)
+               / nullif(sum(requests) FILTER (WHERE avg_latency_ms IS NOT NULL), 0) AS mean_latency_ms,
+           sum(requests * error_rate)
+               / nullif(sum(requests) FILTER (WHERE error_rate IS NOT NULL), 0) AS mean_error_rate,
+           min(p95_latency_ms) FILTER (WHERE busy) AS p95_at_least,
+           max(p95_latency_ms) FILTER (WHERE busy) AS p95_at_most,
+           min(p99_latency_ms) FILTER (WHERE busy) AS p99_at_least,
+           max(p99_latency_ms) FILTER (WHERE busy) AS p99_at_most,
+           max(memory_mb) AS max_memory_mb,
+           sum(window_seconds * cpu_percent)
+               / sum(window_seconds) FILTER (WHERE cpu_percent IS NOT NULL) AS mean_cpu_percent
+    FROM ml_bentoml_services AS service
+    LEFT JOIN LATERAL (
+        SELECT id, window_seconds, avg_latency_ms, error_rate, p95_latency_ms, p99_latency_ms, memory_mb,
+               cpu_percent,
+               requests_per_second * window_seconds AS requests,
+               coalesce(requests_per_second > 0, true) AS busy
+        FROM ml_bentoml_serving_metrics
+        WHERE service_id = service.id AND timestamp >= $2 AND timestamp < $3
+    ) AS metric ON true
+    WHERE service.id = $1
+    GROUP BY service.id";
+
+#[async_trait]
+impl BentoServiceRepository for PostgresBentoServiceRepository {
+    async fn register(&self, new: NewBentoService) -> Result<BentoService, RepositoryError> {
+        new.validate()?;
+        let row = sqlx::query(REGISTER)
+            .bind(new.bento_tag)
+            .bind(new.bento_version)
+            .bind(new.model_id.map(|id| id.as_uuid()))
+            .bind(new.service_name)
+            .bind(new.serving_endpoint)
+            .bind(new.container_image)
+            .fetch_one(&self.pool)
+            .await?;
+        service(&row)
+    }
+
+    async fn find(&self, id: BentoServiceId) -> Result<BentoService, RepositoryError> {
+        let row = sqlx::query(FIND).bind(id.as_uuid()).fetch_optional(&self.pool).await?;
+        service(&row.ok_or_else(|| RepositoryError::no_service(id))?)
+    }
+
+    async fn find_by_tag(&self, bento_tag: &str) -> Result<Vec<BentoService>, RepositoryError> {
+        validate_bento_tag(bento_tag)?;
+        let rows = sqlx::query(FIND_BY_TAG).bind(bento_tag).fetch_all(&self.pool).await?;
+        rows.iter().map(service).collect()
+    }
+
+    async fn list(&self, request: PageRequest) -> Result<Page<BentoService>, RepositoryError> {
+        let limit = validate_limit(request.limit)?;
+        let after = Position::requested_by(&request)?;
+        let rows = sqlx::query(LIST)
+            .bind(after.created_at)
+            .bind(after.id)
+            // One more tells whether there is a next page.
+            .bind(i64::from(limit) + 1)
+            .fetch_all(&self.pool)
+            .await?;
+        let services = rows.iter().map(service).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(services, limit, Position::of))
+    }
+
+    async fn update_status(
+        &self,
+        id: BentoServiceId,
+        status: DeploymentStatus,
+    ) -> Result<BentoService, RepositoryError> {
+        let row =
+            sqlx::query(UPDATE_STATUS).bind(id.as_uuid()).bind(status.as_str()).fetch_optional(&self.pool).await?;
+        service(&row.ok_or_else(|| RepositoryError::no_service(id))?)
+    }
+
+    async fn update_health(
+        &self,
+        id: BentoServiceId,
+        health: HealthStatus,
+    ) -> Result<BentoService, RepositoryError> {
+        let row =
+            sqlx::query(UPDATE_HEALTH).bind(id.as_uuid()).bind(health.as_str()).fetch_optional(&self.pool).await?;
+        service(&row.ok_or_else(|| RepositoryError::no_service(id))?)
+    }
+
+    async fn record_metric(&self, new: NewServingMetric) -> Result<ServingMetric, RepositoryError> {
+        new.validate()?;
+        let measures = new.measures;
+        let row = sqlx::query(RECORD_METRIC)
+            .bind(new.service_id.as_uuid())
+            .bind(new.stored_timestamp()?)
+            .bind(new.window_seconds)
+            .bind(measures.requests_per_second)
+            .bind(measures.avg_latency_ms)
+            .bind(measures.p95_latency_ms)
+            .bind(measures.p99_latency_ms)
+            .bind(measures.error_rate)
+            .bind(measures.memory_mb)
+            .bind(measures.cpu_percent)
+            .fetch_one(&self.pool)
+            .await?;
+        metric(&row)
+    }
+
+    async fn latest_metrics(&self, id: BentoServiceId, limit: u32) -> Result<Vec<ServingMetric>, RepositoryError> {
+        let limit = validate_limit(limit)?;
+        let rows =
+            sqlx::query(LATEST_METRICS).bind(id.as_uuid()).bind(i64::from(limit)).fetch_all(&self.pool).await?;
+        let first = rows.first().ok_or_else(|| RepositoryError::no_service(id))?;
+        if first.try_get::<Option<Uuid>, _>("id")?.is_none() {
+            return Ok(Vec::new());
+        }
+        rows.iter().map(metric).collect()
+    }
+
+    async fn summarize(&self, id: BentoServiceId, window: TimeWindow) -> Result<MetricSummary, RepositoryError> {
+        let row = sqlx::query(SUMMARIZE)
+            .bind(id.as_uuid())
+            .bind(window.from())
+            .bind(window.until())
+            .fetch_optional(&self.pool)
+            .await?;
+        summary(&row.ok_or_else(|| RepositoryError::no_service(id))?)
+    }
+}
+
+fn service(row: &PgRow) -> Result<BentoService, RepositoryError> {
+    let id: Uuid = row.try_get("id")?;
+    let corrupt = |field| {
+        move |unknown: UnknownValue| RepositoryError::Corrupt {
+            entity: "service",
+            id,
+            field,
+            found: unknown.found,
+        }
+    };
+    Ok(BentoService {
+        id: id.into(),
+        bento_tag: row.try_get("bento_tag")?,
+        bento_version: row.try_get("bento_version")?,
+        model_id: row.try_get::<Option<Uuid>, _>("model_id")?.map(Into::into),
+        service_name: row.try_get("service_name")?,
+        serving_endpoint: row.try_get("serving_endpoint")?,
+        container_image: row.try_get("container_image")?,
+        status: row.try_get::<&str, _>("status")?.parse().map_err(corrupt("status"))?,
+        health_status: row.try_get::<&str, _>("health_status")?.parse().map_err(corrupt("health_status"))?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}
+
+fn metric(row: &PgRow) -> Result<ServingMetric, RepositoryError> {
+    Ok(ServingMetric {
+        id: row.try_get::<Uuid, _>("id")?.into(),
+        service_id: row.try_get::<Uuid, _>("service_id")?.into(),
+        timestamp: row.try_get("timestamp")?,
+        window_seconds: row.try_get("window_seconds")?,
+        measures: Measures {
+            requests_per_second: row.try_get("requests_per_second")?,
+            avg_latency_ms: row.try_get("avg_latency_ms")?,
+            p95_latency_ms: row.try_get("p95_latency_ms")?,
+            p99_latency_ms: row.try_get("p99_latency_ms")?,
+            error_rate: row.try_get("error_rate")?,
+            memory_mb: row.try_get("memory_mb")?,
+            cpu_percent: row.try_get("cpu_percent")?,
+        },
+    })
+}
+
+fn summary(row: &PgRow) -> Result<MetricSummary, RepositoryError> {
+    let count = |column| -> Result<u64, RepositoryError> {
+        u64::try_from(row.try_get::<i64, _>(column)?)
+            .map_err(|error| RepositoryError::Unexpected { source: error.into() })
+    };
+    let bounds = |at_least, at_most| -> Result<Option<Bounds>, RepositoryError> {
+        let at_least: Option<f64> = row.try_get(at_least)?;
+        let at_most: Option<f64> = row.try_get(at_most)?;
+        Ok(at_least.zip(at_most).map(|(at_least, at_most)| Bounds { at_least, at_most }))
+    };
+    Ok(MetricSummary {
+        windows: count("windows")?,
+        unweighted_windows: count("unweighted_windows")?,
+        requests: row.try_get("requests")?,
+        mean_latency_ms: row.try_get("mean_latency_ms")?,
+        mean_error_rate: row.try_get("mean_error_rate")?,
+        p95_latency_ms: bounds("p95_at_least", "p95_at_most")?,
+        p99_latency_ms: bounds("p99_at_least", "p99_at_most")?,
+        max_memory_mb: row.try_get("max_memory_mb")?,
+        mean_cpu_percent: row.try_get("mean_cpu_percent")?,
+    })
+}
