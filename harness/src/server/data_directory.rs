@@ -38,8 +38,10 @@ const INITDB_ARGUMENTS: [&str; 7] = [
 
 const INITDB_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// An unfinished golden directory that has not changed for this long belongs to a process that was killed.
-const ABANDONED_AFTER: Duration = Duration::from_secs(600);
+/// What is in the cache is removed when it is older than this: unfinished, it belongs to a process that was killed;
+/// finished, often to a version that is no longer installed, and else it is made anew in a second.
+const STALE_AFTER: [(&str, Duration); 2] =
+    [("building-", Duration::from_secs(600)), ("golden-", Duration::from_secs(30 * 24 * 3600))];
 
 /// The cache that the user named cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -157,15 +159,17 @@ fn copy_golden(golden: &Path, run: &RunDirectory) -> io::Result<bool> {
     }
 }
 
-/// A place in the cache for a new golden directory; those of killed processes are removed.
+/// A place in the cache for a new golden directory; what is stale makes room for it.
 fn begin(cache: &Cache) -> io::Result<tempfile::TempDir> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache.directory)?;
     for entry in fs::read_dir(&cache.directory)? {
         let entry = entry?;
+        let name = entry.file_name();
+        let limit = STALE_AFTER.iter().find(|(prefix, _)| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        if entry.file_name().as_encoded_bytes().starts_with(b"building-")
-            && age.is_some_and(|age| age > ABANDONED_AFTER)
+        if let (Some((_, limit)), Some(age)) = (limit, age)
+            && age > *limit
         {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -251,17 +255,26 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_of_killed_builds_are_removed() {
+    fn what_is_stale_is_removed_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache { directory: directory.path().to_owned(), explicit: true };
-        let fresh = directory.path().join("building-fresh");
-        let old = directory.path().join("building-old");
-        fs::create_dir(&fresh).unwrap();
-        fs::create_dir(&old).unwrap();
-        let hours_ago = SystemTime::now() - Duration::from_secs(7200);
-        fs::File::open(&old).unwrap().set_modified(hours_ago).unwrap();
+        let hour = Duration::from_secs(3600);
+        let entries = [
+            ("building-now", Duration::ZERO, true),
+            ("building-then", hour, false),
+            ("golden-then", hour, true),
+            ("golden-last-year", hour * 9000, false),
+            ("something-else", hour * 9000, true),
+        ];
+        for (name, age, _) in entries {
+            let path = directory.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::File::open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        }
         drop(begin(&cache).unwrap());
-        assert!(fresh.exists() && !old.exists());
+        for (name, _, stays) in entries {
+            assert_eq!(directory.path().join(name).exists(), stays, "{name}");
+        }
     }
 
     #[test]
