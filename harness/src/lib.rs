@@ -23,7 +23,7 @@ pub mod session;
 pub mod strategy;
 pub mod suite;
 pub mod suites;
-pub mod template;
+mod template;
 pub mod workload;
 
 /// An error and its causes on one line, from the outermost to the innermost.

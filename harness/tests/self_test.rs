@@ -25,6 +25,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Failed, Trial};
 use proofmark_harness::case::{Capability, Case};
 use proofmark_harness::environment::Environment;
+use proofmark_harness::event::Outcome;
 use proofmark_harness::mutant::{Mutant, assert_every_case_has_a_mutant};
 use proofmark_harness::runner::{self, Options};
 use proofmark_harness::server::ServerChoice;
@@ -47,6 +48,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     add(&mut trials, &suites::migrations::MigrationSuite, suites::migrations::CASES, migrations::MUTANTS);
+    let (suite, sound) = (&suites::migrations::MigrationSuite, migrations::sound_subject);
+    for case in suites::migrations::CASES {
+        let planned = PlannedCase::new(suite, "sound", case, Batch::Database, &Capability::ALL, sound);
+        let name = format!("{}::{}::accepts::a_sound_set", suite.name(), case.name);
+        trials.push(Trial::test(name, move || is_accepted(&planned)));
+    }
     add(&mut trials, &suites::repositories::RepositorySuite, suites::repositories::CASES, repositories::MUTANTS);
     add(&mut trials, &suites::explanations::ExplanationSuite, suites::explanations::CASES, explanations::MUTANTS);
     add(&mut trials, &suites::latency::LatencySuite, suites::latency::CASES, latency::MUTANTS);
@@ -72,6 +79,15 @@ fn add<S: Send + 'static>(
         let planned = PlannedCase::new(suite, mutant.name, case, Batch::Compute, &Capability::ALL, mutant.subject);
         let name = format!("{}::{}::rejects::{}", suite.name(), mutant.case, mutant.name);
         trials.push(Trial::test(name, move || is_rejected(&planned, mutant.says)));
+    }
+}
+
+/// A fault is only found where a subject without it passes.
+fn is_accepted(case: &PlannedCase) -> Result<(), Failed> {
+    let (record, _) = RUNTIME.block_on(runner::run_case(case, &ENVIRONMENT, &OPTIONS));
+    match record.outcome {
+        Outcome::Passed => Ok(()),
+        outcome => Err(outcome.explanation().into()),
     }
 }
 

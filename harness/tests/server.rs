@@ -279,7 +279,8 @@ fn a_default_cache_that_cannot_be_used_costs_time_and_no_more() {
 fn missing_binaries_are_an_error_that_lists_where_they_were_looked_for() {
     let empty = tempfile::tempdir().unwrap();
     let error = Holder::start(&[("PROOFMARK_POSTGRES_BIN", empty.path())]).says("error: ");
-    assert!(error.contains("\n  - PROOFMARK_POSTGRES_BIN: nothing\n"), "{error}");
+    let line = format!("\n  - PROOFMARK_POSTGRES_BIN: {}: nothing\n", empty.path().display());
+    assert!(error.contains(&line), "{error}");
     assert!(error.contains("PROOFMARK_DATABASE_URL"), "{error}");
 }
 

@@ -85,8 +85,8 @@ impl Binaries {
     ) -> Option<Self> {
         for (place, directories) in places {
             let before = looked.len();
-            for directory in directories {
-                match Self::inspect(&directory) {
+            for directory in &directories {
+                match Self::inspect(directory) {
                     Ok(binaries) => return Some(binaries),
                     // A search path has many directories, and few of them are worth a line.
                     Err(None) => {}
@@ -96,7 +96,11 @@ impl Binaries {
                 }
             }
             if looked.len() == before {
-                looked.push(Looked { place: place.to_owned(), found: "nothing".to_owned() });
+                let place = match directories.as_slice() {
+                    [directory] => format!("{place}: {}", directory.display()),
+                    _ => place.to_owned(),
+                };
+                looked.push(Looked { place, found: "nothing".to_owned() });
             }
         }
         None
@@ -193,7 +197,7 @@ mod tests {
         assert_eq!(Binaries::first_of([place, ("there", vec!["/nowhere".into()])], &mut looked), None);
         let message = BinariesError::NotFound { looked }.to_string();
         assert!(message.contains("version 14, which is older than 15"), "{message}");
-        assert!(message.contains("\n  - there: nothing"), "{message}");
+        assert!(message.contains("\n  - there: /nowhere: nothing"), "{message}");
         assert!(message.contains(BINARIES_VARIABLE), "{message}");
     }
 }

@@ -17,7 +17,6 @@ use super::binaries::Binaries;
 use super::local::LocalError;
 use super::process::Process;
 use super::run_directory::RunDirectory;
-use super::watchdog::Watchdog;
 
 /// Names the directory of the cache.
 pub(crate) const CACHE_VARIABLE: &str = "PROOFMARK_CACHE_DIR";
@@ -25,14 +24,24 @@ pub(crate) const CACHE_VARIABLE: &str = "PROOFMARK_CACHE_DIR";
 /// Changes whenever the cache's layout does.
 const LAYOUT: u32 = 1;
 
-/// Small segments: sixteen times less to write, to copy and to keep in memory.
-const INITDB_ARGUMENTS: [&str; 6] =
-    ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "--wal-segsize=1"];
+/// Small segments: sixteen times less to write, to copy and to keep in memory. An initdb that is stopped leaves its
+/// directory to us, so that its helpers can end in order.
+const INITDB_ARGUMENTS: [&str; 7] = [
+    "--no-sync",
+    "--no-clean",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--username=postgres",
+    "--wal-segsize=1",
+];
 
 const INITDB_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// An unfinished golden directory that has not changed for this long belongs to a process that was killed.
-const ABANDONED_AFTER: Duration = Duration::from_secs(600);
+/// What is in the cache is removed when it is older than this: unfinished, it belongs to a process that was killed;
+/// finished, often to a version that is no longer installed, and else it is made anew in a second.
+const STALE_AFTER: [(&str, Duration); 2] =
+    [("building-", Duration::from_secs(600)), ("golden-", Duration::from_secs(30 * 24 * 3600))];
 
 /// The cache that the user named cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,13 +100,9 @@ impl Cache {
 }
 
 /// Fills the run directory's data directory.
-pub(super) fn prepare(
-    binaries: &Binaries,
-    run: &RunDirectory,
-    watchdog: &mut Watchdog,
-) -> Result<(), super::ServerError> {
+pub(super) fn prepare(binaries: &Binaries, run: &mut RunDirectory) -> Result<(), super::ServerError> {
     let Some(cache) = Cache::find() else {
-        return Ok(initdb(binaries, run, watchdog)?);
+        return Ok(initdb(binaries, run)?);
     };
     let golden = cache.directory.join(format!("golden-{}", key(binaries)));
     match copy_golden(&golden, run) {
@@ -113,7 +118,7 @@ pub(super) fn prepare(
             None
         }
     };
-    initdb(binaries, run, watchdog)?;
+    initdb(binaries, run)?;
     if let Some(building) = building
         && let Err(error) = finish(building, &golden, run)
     {
@@ -154,15 +159,17 @@ fn copy_golden(golden: &Path, run: &RunDirectory) -> io::Result<bool> {
     }
 }
 
-/// A place in the cache for a new golden directory; those of killed processes are removed.
+/// A place in the cache for a new golden directory; what is stale makes room for it.
 fn begin(cache: &Cache) -> io::Result<tempfile::TempDir> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache.directory)?;
     for entry in fs::read_dir(&cache.directory)? {
         let entry = entry?;
+        let name = entry.file_name();
+        let limit = STALE_AFTER.iter().find(|(prefix, _)| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        if entry.file_name().as_encoded_bytes().starts_with(b"building-")
-            && age.is_some_and(|age| age > ABANDONED_AFTER)
+        if let (Some((_, limit)), Some(age)) = (limit, age)
+            && age > *limit
         {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -209,11 +216,11 @@ fn copy(
     Ok(())
 }
 
-fn initdb(binaries: &Binaries, run: &RunDirectory, watchdog: &mut Watchdog) -> Result<(), LocalError> {
+fn initdb(binaries: &Binaries, run: &mut RunDirectory) -> Result<(), LocalError> {
     let log = run.path().join("initdb.log");
     let mut command = binaries.command("initdb");
     command.args(INITDB_ARGUMENTS).arg("--pgdata").arg(run.data());
-    let mut process = Process::spawn(command, run, &log, watchdog)?;
+    let mut process = Process::spawn(&command, run, &log)?;
     match process.wait(INITDB_TIME_MAX) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(process.failure(status.to_string())),
@@ -248,17 +255,26 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_of_killed_builds_are_removed() {
+    fn what_is_stale_is_removed_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache { directory: directory.path().to_owned(), explicit: true };
-        let fresh = directory.path().join("building-fresh");
-        let old = directory.path().join("building-old");
-        fs::create_dir(&fresh).unwrap();
-        fs::create_dir(&old).unwrap();
-        let hours_ago = SystemTime::now() - Duration::from_secs(7200);
-        fs::File::open(&old).unwrap().set_modified(hours_ago).unwrap();
+        let hour = Duration::from_secs(3600);
+        let entries = [
+            ("building-now", Duration::ZERO, true),
+            ("building-then", hour, false),
+            ("golden-then", hour, true),
+            ("golden-last-year", hour * 9000, false),
+            ("something-else", hour * 9000, true),
+        ];
+        for (name, age, _) in entries {
+            let path = directory.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::File::open(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        }
         drop(begin(&cache).unwrap());
-        assert!(fresh.exists() && !old.exists());
+        for (name, _, stays) in entries {
+            assert_eq!(directory.path().join(name).exists(), stays, "{name}");
+        }
     }
 
     #[test]

@@ -15,7 +15,6 @@ use super::binaries::Binaries;
 use super::data_directory;
 use super::process::Process;
 use super::run_directory::RunDirectory;
-use super::watchdog::Watchdog;
 use crate::event::ServerRecord;
 
 const USER: &str = "postgres";
@@ -75,13 +74,6 @@ pub enum LocalError {
         #[source]
         source: io::Error,
     },
-    /// The process that cleans up after us is missing.
-    #[error("the watchdog of the server's directory does not run (it needs /bin/sh): {source}")]
-    Watchdog {
-        /// What went wrong.
-        #[source]
-        source: io::Error,
-    },
     /// A program could not be started.
     #[error("cannot be started: {source}; command: {command}; directory: {}", directory.display())]
     Spawn {
@@ -131,35 +123,11 @@ pub struct ProcessFailure {
 /// A running server. It stops and its files go away when it is dropped, and also when this process is killed.
 #[derive(Debug)]
 pub struct LocalServer {
-    // Dropped in this order: the server stops, its files go, the watchdog learns of it.
+    // Dropped in this order: the server stops, then its files go.
     process: Process,
-    files: Files,
+    run: RunDirectory,
     port: u16,
     password: String,
-}
-
-/// The run directory and its watchdog.
-#[derive(Debug)]
-struct Files {
-    run: RunDirectory,
-    watchdog: Watchdog,
-}
-
-impl Files {
-    fn remove(&mut self) -> Result<(), LocalError> {
-        let result = self.run.remove();
-        if result.is_ok() {
-            self.watchdog.release();
-        }
-        result.map_err(|source| LocalError::Left { directory: self.run.path().to_owned(), source })
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        // What cannot be removed is left to the watchdog, which was not released then.
-        let _ = self.remove();
-    }
 }
 
 impl LocalServer {
@@ -171,46 +139,44 @@ impl LocalServer {
         let started = Instant::now();
         let prepared = tokio::task::spawn_blocking(|| {
             let binaries = Binaries::find()?;
-            let run = RunDirectory::create()?;
-            let watchdog = Watchdog::start(run.path()).map_err(|source| LocalError::Watchdog { source })?;
-            let mut files = Files { run, watchdog };
-            data_directory::prepare(&binaries, &files.run, &mut files.watchdog)?;
-            allow_access(&files.run)?;
-            Ok::<_, ServerError>((binaries, files))
+            let mut run = RunDirectory::create()?;
+            data_directory::prepare(&binaries, &mut run)?;
+            allow_access(&run)?;
+            Ok::<_, ServerError>((binaries, run))
         });
-        let (binaries, files) = match prepared.await {
+        let (binaries, run) = match prepared.await {
             Ok(prepared) => prepared?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let (server, version) = Self::run(&binaries, files).await?;
+        let (server, version) = Self::run(&binaries, run).await?;
         let record = ServerRecord {
             kind: "local".to_owned(),
             version,
             origin: format!(
                 "binaries in {}, files in {}; local as {why}",
                 binaries.directory.display(),
-                server.files.run.path().display()
+                server.run.path().display()
             ),
             ready_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
         Ok((server, record))
     }
 
-    async fn run(binaries: &Binaries, mut files: Files) -> Result<(Self, String), LocalError> {
+    async fn run(binaries: &Binaries, mut run: RunDirectory) -> Result<(Self, String), LocalError> {
         let mut attempt = 1;
         loop {
             let port = free_port().map_err(|source| LocalError::Directory { path: "127.0.0.1".into(), source })?;
             let mut command = binaries.command("postgres");
-            command.arg("-D").arg(files.run.data()).arg("-k").arg(files.run.path());
+            command.arg("-D").arg(run.data()).arg("-k").arg(run.path());
             command.args(["-p", &port.to_string()]);
             for setting in SETTINGS {
                 command.args(["-c", setting]);
             }
-            command.arg("-c").arg(format!("hba_file={}", access_file(&files.run).display()));
-            let log = files.run.path().join("postgres.log");
-            let mut process = Process::spawn(command, &files.run, &log, &mut files.watchdog)?;
-            match ready(&mut process, &options(&files.run, port)).await {
-                Ok((password, version)) => return Ok((Self { process, files, port, password }, version)),
+            command.arg("-c").arg(format!("hba_file={}", access_file(&run).display()));
+            let log = run.path().join("postgres.log");
+            let mut process = Process::spawn(&command, &mut run, &log)?;
+            match ready(&mut process, &options(&run, port)).await {
+                Ok((password, version)) => return Ok((Self { process, run, port, password }, version)),
                 Err(_) if attempt < PORT_ATTEMPTS && process.log_tail().contains("could not bind") => attempt += 1,
                 Err(what) => return Err(process.failure(what)),
             }
@@ -218,7 +184,7 @@ impl LocalServer {
     }
 
     pub(super) fn connect_options(&self) -> PgConnectOptions {
-        options(&self.files.run, self.port)
+        options(&self.run, self.port)
     }
 
     pub(super) fn url(&self, database: &str) -> String {
@@ -228,7 +194,8 @@ impl LocalServer {
     pub(super) async fn stop(mut self) -> Result<(), LocalError> {
         let stopped = tokio::task::spawn_blocking(move || {
             self.process.stop();
-            self.files.remove()
+            let removed = self.run.remove();
+            removed.map_err(|source| LocalError::Left { directory: self.run.path().to_owned(), source })
         });
         match stopped.await {
             Ok(result) => result,

@@ -10,7 +10,6 @@ use rustix::process::{Pid, Signal};
 
 use super::local::{LocalError, ProcessFailure};
 use super::run_directory::RunDirectory;
-use super::watchdog::Watchdog;
 
 /// How much of a log an error repeats, in bytes.
 const LOG_TAIL_BYTES: u64 = 4096;
@@ -31,29 +30,18 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a command as the user that owns the directory, with its output in a new log, watched.
-    pub(super) fn spawn(
-        mut command: Command,
-        run: &RunDirectory,
-        log: &Path,
-        watchdog: &mut Watchdog,
-    ) -> Result<Self, LocalError> {
+    /// Starts a command in the run directory with its output in a new log.
+    pub(super) fn spawn(command: &Command, run: &mut RunDirectory, log: &Path) -> Result<Self, LocalError> {
         let directory_error = |source| LocalError::Directory { path: log.to_owned(), source };
         let output = fs::File::create(log).map_err(directory_error)?;
-        command.stdout(output.try_clone().map_err(directory_error)?).stderr(output);
-        run.confine(&mut command);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let text = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let program = Path::new(command.get_program()).file_name().unwrap_or_default();
         let program = program.to_string_lossy().into_owned();
-        match command.spawn() {
-            Ok(child) => {
-                let process =
-                    Self { child, program, command: text, directory: run.path().into(), log: log.into() };
-                watchdog.watch(&process.child).map_err(|source| LocalError::Watchdog { source })?;
-                Ok(process)
-            }
-            Err(source) => Err(LocalError::Spawn { command: text, directory: run.path().into(), source }),
+        let directory = run.path().to_owned();
+        match run.spawn(command, output) {
+            Ok(child) => Ok(Self { child, program, command: text, directory, log: log.to_owned() }),
+            Err(source) => Err(LocalError::Spawn { command: text, directory, source }),
         }
     }
 
@@ -104,15 +92,19 @@ impl Process {
         if let Ok(Some(_)) = self.ended() {
             return;
         }
-        // It is our child and was not waited for, so that the id is still its own.
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, Signal::QUIT);
+        // It is our child and was not waited for, so that the id is still its own, and that of its group.
+        let Some(id) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return };
+        let _ = rustix::process::kill_process(id, Signal::QUIT);
+        let ended = matches!(self.wait(STOP_TIME_MAX), Ok(Some(_)));
+        // The helpers of initdb end a moment after it, and leave shared memory behind if they are killed.
+        let started = Instant::now();
+        while ended && rustix::process::test_kill_process_group(id).is_ok() && started.elapsed() < STOP_TIME_MAX {
+            std::thread::sleep(POLL_INTERVAL);
         }
-        if !matches!(self.wait(STOP_TIME_MAX), Ok(Some(_))) {
-            tracing::warn!(program = self.program, pid = self.child.id(), "killed, as it did not stop");
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        if rustix::process::kill_process_group(id, Signal::KILL).is_ok() {
+            tracing::warn!(program = self.program, %id, "killed, as it did not stop");
         }
+        let _ = self.child.wait();
     }
 }
 

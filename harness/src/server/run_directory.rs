@@ -1,21 +1,27 @@
 //! The directory that holds everything a local server has: one `remove` and it was never there.
 
-use std::fs::Permissions;
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::local::LocalError;
+use super::watchdog::Watchdog;
 
 /// Room that a file system must have before it is used, in bytes.
 const ROOM_MIN_BYTES: u64 = 512 * 1024 * 1024;
 
 /// The longest path of a Unix socket that every system takes, in bytes.
 const SOCKET_PATH_MAX_BYTES: usize = 103;
+
+const REMOVE_RETRIES: u32 = 20;
+
+const REMOVE_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The user that server processes run as when we are root: Postgres refuses to run as root.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +49,12 @@ impl Owner {
     }
 }
 
-/// A private directory, removed when dropped.
+/// A private directory, removed when dropped, and by the watchdog when nobody is left to drop it.
 #[derive(Debug)]
 pub(super) struct RunDirectory {
-    directory: TempDir,
+    path: PathBuf,
     owner: Option<Owner>,
+    watchdog: Watchdog,
 }
 
 impl RunDirectory {
@@ -75,32 +82,29 @@ impl RunDirectory {
         if owner.is_some() && !is_open_to_all(&parent)? {
             return Err(io::Error::other("the user that the server runs as cannot get there"));
         }
-        // Whoever gets in may connect without a password.
-        let private = Permissions::from_mode(0o700);
-        let directory = tempfile::Builder::new().prefix("proofmark-").permissions(private).tempdir_in(parent)?;
-        if let Some(Owner { uid, gid }) = owner {
-            std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid))?;
-        }
-        let run = Self { directory, owner };
-        let socket_bytes = run.socket(u16::MAX).as_os_str().len();
+        let name = Uuid::new_v4().simple().to_string();
+        let path = parent.join(format!("proofmark-{}", &name[..12]));
+        let socket_bytes = socket(&path, u16::MAX).as_os_str().len();
         if socket_bytes > SOCKET_PATH_MAX_BYTES {
             return Err(io::Error::other(format!(
                 "a socket's path would have {socket_bytes} bytes, and the most is {SOCKET_PATH_MAX_BYTES}"
             )));
         }
+        let watchdog = Watchdog::start(&path)
+            .map_err(|error| io::Error::other(format!("its watchdog does not run (it needs /bin/sh): {error}")))?;
+        let run = Self { path, owner, watchdog };
+        // Private, as whoever gets in may connect without a password.
+        fs::DirBuilder::new().mode(0o700).create(&run.path)?;
+        run.give(&run.path)?;
         Ok(run)
     }
 
     pub(super) fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 
     pub(super) fn data(&self) -> PathBuf {
         self.path().join("data")
-    }
-
-    pub(super) fn socket(&self, port: u16) -> PathBuf {
-        self.path().join(format!(".s.PGSQL.{port}"))
     }
 
     /// Gives a file to the user that the server runs as.
@@ -111,25 +115,59 @@ impl RunDirectory {
         }
     }
 
-    /// Makes a command run as the user that owns the directory, out of reach of the terminal's signals.
-    pub(super) fn confine(&self, command: &mut Command) {
-        if let Some(Owner { uid, gid }) = self.owner {
-            command.uid(uid).gid(gid);
+    /// Starts a command in the directory, as the user that owns it, out of reach of the terminal's signals. It
+    /// begins when the watchdog knows of it: should this process be killed before, it ends without having begun.
+    pub(super) fn spawn(&mut self, command: &Command, output: File) -> io::Result<Child> {
+        let mut gate = Command::new("/bin/sh");
+        gate.args(["-c", "read -r go && exec \"$@\" </dev/null", "proofmark-gate"]);
+        gate.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => gate.env(name, value),
+                None => gate.env_remove(name),
+            };
         }
-        command.current_dir(self.path()).process_group(0);
+        if let Some(Owner { uid, gid }) = self.owner {
+            gate.uid(uid).gid(gid);
+        }
+        gate.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
+        let mut child = gate.current_dir(&self.path).process_group(0).spawn()?;
+        // An error ends the child as well: its end of the pipe is closed when this returns.
+        self.watchdog.watch(&child)?;
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(b"go\n")?;
+        }
+        Ok(child)
     }
 
-    /// Removes the directory; once more if a process that is dying wrote to it meanwhile.
-    pub(super) fn remove(&self) -> io::Result<()> {
-        let gone = |result: io::Result<()>| match result {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
-        gone(std::fs::remove_dir_all(self.path())).or_else(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            gone(std::fs::remove_dir_all(self.path()))
-        })
+    /// Removes the directory; again if a process that is dying wrote to it meanwhile. What cannot be removed is left
+    /// to the watchdog.
+    pub(super) fn remove(&mut self) -> io::Result<()> {
+        let mut result = fs::remove_dir_all(&self.path);
+        for _ in 0..REMOVE_RETRIES {
+            match &result {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    std::thread::sleep(REMOVE_RETRY_INTERVAL);
+                    result = fs::remove_dir_all(&self.path);
+                }
+                Err(_) | Ok(()) => {
+                    self.watchdog.release();
+                    return Ok(());
+                }
+            }
+        }
+        result
     }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        let _ = self.remove();
+    }
+}
+
+fn socket(directory: &Path, port: u16) -> PathBuf {
+    directory.join(format!(".s.PGSQL.{port}"))
 }
 
 fn has_room(directory: &Path) -> bool {

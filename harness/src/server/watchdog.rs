@@ -10,8 +10,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// Reads the id of the process that works in the directory, whenever it changes, or `done`.
 ///
-/// A process is only stopped if its arguments name the directory: an id may belong to another by now.
-/// `kill -0` fails for a process that is gone.
+/// A process is only stopped if its arguments name the directory: an id may belong to another by now. It leads a
+/// group of its own, as initdb has helpers: they end by themselves soon after it, and leave shared memory behind if
+/// they are killed.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 run=$1
@@ -27,19 +28,20 @@ is_ours() {
         ps -p "$1" -o args= | grep -qF -- "$run"
     fi
 }
-halt() {
-    [ "$1" -gt 1 ] && is_ours "$1" && kill -QUIT "$1" || return 0
+if [ -n "$pid" ] && is_ours "$pid" && kill -QUIT "$pid"; then
     tries=0
-    while kill -0 "$1" && is_ours "$1"; do
+    while is_ours "$pid" || { [ "$tries" -lt 40 ] && kill -0 -- "-$pid"; }; do
         tries=$((tries + 1))
-        [ "$tries" -eq 200 ] && kill -KILL "$1"
-        [ "$tries" -gt 240 ] && return 0
+        [ "$tries" -eq 200 ] && kill -KILL -- "-$pid"
+        [ "$tries" -gt 240 ] && break
         sleep 0.03 || sleep 1
     done
-}
-[ -n "$pid" ] && halt "$pid"
-[ -r "$run/data/postmaster.pid" ] && read -r pid < "$run/data/postmaster.pid" && halt "$pid"
-rm -rf -- "$run" || { sleep 1; rm -rf -- "$run"; }
+fi
+tries=0
+while ! rm -rf -- "$run" && [ "$tries" -lt 100 ]; do
+    tries=$((tries + 1))
+    sleep 0.1 || sleep 1
+done
 "#;
 
 /// The shell, for as long as the directory exists.
@@ -50,7 +52,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Guards the directory from now on.
+    /// Guards a directory from now on; it need not exist yet, so that there is no moment at which it is unguarded.
     pub(super) fn start(directory: &Path) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "proofmark-watchdog"])
@@ -66,7 +68,7 @@ impl Watchdog {
         Ok(Self { shell, pipe })
     }
 
-    /// Tells it which process to stop.
+    /// Tells it which process to stop; one that has not begun yet, so that none is ever unknown to it.
     pub(super) fn watch(&mut self, process: &Child) -> io::Result<()> {
         match &mut self.pipe {
             Some(pipe) => writeln!(pipe, "{}", process.id()),
