@@ -92,20 +92,23 @@ async fn attempt(case: &PlannedCase, context: CaseContext, limit: Duration) -> O
     let given_up = AbortOnDrop(abort);
     let runtime = Handle::current();
     let mut thread = task::spawn_blocking(move || catch(|| runtime.block_on(run)));
-    match timeout(limit, &mut thread).await {
-        Ok(Ok(Ok(Ok(Ok(()))))) => Outcome::Passed,
-        Ok(Ok(Ok(Ok(Err(CaseError::Failed(failure)))))) => {
+    let Ok(ended) = timeout(limit, &mut thread).await else {
+        drop(given_up);
+        let _ = timeout(GRACE, thread).await;
+        return Outcome::TimedOut { limit_ms: millis(limit) };
+    };
+    let result = match ended {
+        Ok(Ok(Ok(result))) => result,
+        Ok(Ok(Err(aborted))) => return Outcome::Errored { message: aborted.to_string() },
+        Ok(Err(panic)) => return Outcome::Panicked { message: limited(panic.to_string()) },
+        Err(died) => return Outcome::Errored { message: format!("the case's thread died: {died}") },
+    };
+    match result {
+        Ok(()) => Outcome::Passed,
+        Err(CaseError::Failed(failure)) => {
             Outcome::Failed { message: limited(failure.message), detail: failure.detail.map(limited) }
         }
-        Ok(Ok(Ok(Ok(Err(CaseError::Harness(message)))))) => Outcome::Errored { message: limited(message) },
-        Ok(Ok(Ok(Err(aborted)))) => Outcome::Errored { message: aborted.to_string() },
-        Ok(Ok(Err(panic))) => Outcome::Panicked { message: limited(panic.to_string()) },
-        Ok(Err(died)) => Outcome::Errored { message: format!("the case's thread died: {died}") },
-        Err(_) => {
-            drop(given_up);
-            let _ = timeout(GRACE, thread).await;
-            Outcome::TimedOut { limit_ms: millis(limit) }
-        }
+        Err(CaseError::Harness(message)) => Outcome::Errored { message: limited(message) },
     }
 }
 

@@ -58,7 +58,7 @@ struct AreaView<'a> {
     subject: &'a str,
     standing: &'static str,
     mark: char,
-    checked: usize,
+    cases_count: usize,
     counts: [(&'static str, usize); 4],
     duration: String,
     reasons: Vec<String>,
@@ -135,7 +135,7 @@ fn groups(record: &RunRecord) -> Vec<Group<'_>> {
 
 impl<'a> AreaView<'a> {
     fn new(area: &Area<'a>) -> Self {
-        let anchor = format!("area-{}-{}", slug(area.suite), slug(area.subject));
+        let anchor = format!("{}::{}", area.suite, area.subject);
         let counts = area.counts();
         let mut cases = area.cases.clone();
         cases.sort_by_key(|case| rank(Standing::of(&case.outcome)));
@@ -152,8 +152,8 @@ impl<'a> AreaView<'a> {
                 }
                 let first = above.replace(standing) != Some(standing);
                 CaseView {
-                    anchor: case_anchor(case),
-                    standing_anchor: first.then(|| format!("{anchor}-{}", class(standing))),
+                    anchor: case.id.to_string(),
+                    standing_anchor: first.then(|| format!("{anchor}.{}", class(standing))),
                     name: &case.id.case,
                     checks: &case.checks,
                     standing: class(standing),
@@ -170,7 +170,7 @@ impl<'a> AreaView<'a> {
             subject: area.subject,
             standing: class(counts.standing()),
             mark: counts.standing().mark(),
-            checked: counts.checked,
+            cases_count: counts.cases,
             counts: [
                 (class(Standing::Passed), counts.passed),
                 (class(Standing::Failed), counts.failed),
@@ -189,7 +189,7 @@ impl<'a> Problem<'a> {
     fn new(case: &'a CaseRecord, seed: u64) -> Self {
         let standing = Standing::of(&case.outcome);
         Self {
-            anchor: format!("problem-{}", case_anchor(case)),
+            anchor: format!("problem::{}", case.id),
             id: case.id.to_string(),
             checks: &case.checks,
             standing: class(standing),
@@ -302,13 +302,4 @@ fn rank(standing: Standing) -> u8 {
         Standing::NotRun => 2,
         Standing::Passed => 3,
     }
-}
-
-fn case_anchor(case: &CaseRecord) -> String {
-    format!("case-{}-{}-{}", slug(&case.id.suite), slug(&case.id.subject), slug(&case.id.case))
-}
-
-/// A name as part of an anchor. Names differ in letters and digits, so that these stay apart.
-fn slug(name: &str) -> String {
-    name.chars().map(|character| if character.is_alphanumeric() { character } else { '_' }).collect()
 }

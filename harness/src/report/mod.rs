@@ -15,7 +15,7 @@ use crate::suite::CaseId;
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Counts {
     /// All.
-    pub checked: usize,
+    pub cases: usize,
     /// The claim holds.
     pub passed: usize,
     /// The subject is wrong: failed, panicked or timed out.
@@ -31,7 +31,7 @@ impl Counts {
     pub fn of<'a>(cases: impl IntoIterator<Item = &'a CaseRecord>) -> Self {
         let mut counts = Self::default();
         for case in cases {
-            counts.checked += 1;
+            counts.cases += 1;
             match case.outcome {
                 Outcome::Passed => counts.passed += 1,
                 Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut { .. } => counts.failed += 1,

@@ -167,7 +167,7 @@ fn row(text: &mut String, name: &str, name_columns: usize, numbers: &str, look: 
 
 fn audit(text: &mut String, areas: &[Area<'_>], look: Look) {
     let heading =
-        format!("{:>9}{:>8}{:>8}{:>9}{:>9}{:>11}", "checked", "passed", "failed", "errored", "not run", "time");
+        format!("{:>9}{:>8}{:>8}{:>9}{:>9}{:>11}", "cases", "passed", "failed", "errored", "not run", "time");
     row(text, &look.paint(Tone::Strong, "AUDIT"), 5, &look.paint(Tone::Faint, &heading), look);
     rule(text, look);
     let mut above: Option<&Area<'_>> = None;
@@ -214,7 +214,7 @@ fn numbers(counts: Counts, duration_ms: u64, look: Look) -> String {
     };
     format!(
         "{:>9}{}{}{}{}{:>11}",
-        counts.checked,
+        counts.cases,
         cell(counts.passed, 8, Tone::Good),
         cell(counts.failed, 8, Tone::Bad),
         cell(counts.errored, 9, Tone::Odd),
