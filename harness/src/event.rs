@@ -28,6 +28,9 @@ pub enum RunEvent {
     Finished(RunFooter),
 }
 
+/// The command that runs this project's own cases.
+pub const RUN_COMMAND: &str = "proofmark run";
+
 /// What is known when a run begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunHeader {
@@ -35,6 +38,8 @@ pub struct RunHeader {
     pub proofmark_version: String,
     /// When it began.
     pub started_at: DateTime<Utc>,
+    /// The command that ran the cases, without the selection and the seed: what a repetition begins with.
+    pub command: String,
     /// The seed of all generated data.
     pub seed: u64,
     /// How many cases are planned, those that will not run included.

@@ -84,6 +84,7 @@ mod tests {
         let mut record = RunRecord::new(RunHeader {
             proofmark_version: "0.0.0".to_owned(),
             started_at: chrono::DateTime::UNIX_EPOCH,
+            command: "proofmark run".to_owned(),
             seed: 1,
             planned: outcomes.len(),
             machine: MachineRecord { platform: String::new(), processor: String::new(), parallelism: 1 },

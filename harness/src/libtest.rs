@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::environment::Environment;
-use crate::event::Outcome;
+use crate::event::{Outcome, RUN_COMMAND};
 use crate::report;
 use crate::runner::{CASE_TIME_LIMIT, Options, run_case};
 use crate::server::ServerChoice;
@@ -76,7 +76,7 @@ impl SharedSession {
                 "{}: {}\n\n{}",
                 outcome.word(),
                 outcome.explanation(),
-                report::rerun_commands(&record.id, self.options.seed).join("\n")
+                report::rerun_commands(RUN_COMMAND, &record.id, self.options.seed).join("\n")
             )),
         }
     }

@@ -20,6 +20,8 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 /// What a run consists of.
 #[derive(Debug)]
 pub struct Session {
+    /// The command that repeats it, without the selection and the seed.
+    pub command: String,
     /// The cases; those that will not run are reported as such.
     pub cases: Vec<PlannedCase>,
     /// Where the database server comes from.
@@ -85,6 +87,7 @@ impl Session {
         RunHeader {
             proofmark_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: chrono::Utc::now(),
+            command: self.command.clone(),
             seed: self.options.seed,
             planned: self.cases.len(),
             machine: machine(),

@@ -317,3 +317,34 @@ fn a_server_that_dies_is_not_the_subjects_fault() {
     assert_eq!(record.count(Outcome::is_failure), 0, "{text}");
     wait_until_gone(&directory);
 }
+
+#[test]
+fn a_directory_of_migrations_is_put_through_the_suite() {
+    let place = Place::new();
+    place.run("migrations nowhere").expect(2, &["nowhere"]);
+    let files = [
+        ("0001_users.up.sql", "CREATE TABLE users (id int PRIMARY KEY);"),
+        ("0001_users.down.sql", "DROP TABLE users;"),
+        ("0002_orders.up.sql", "CREATE TABLE orders (\n  id int PRIMARY KEY, state order_state);"),
+        ("0002_orders.down.sql", "DROP TABLE orders;"),
+    ];
+    fs::create_dir(place.path("db")).unwrap();
+    for (name, script) in files {
+        fs::write(place.path("db").join(name), script).unwrap();
+    }
+    let ended = place.run("migrations db --case applies_to --seed 7").expect(1, &[]);
+    for fragment in [
+        "0002_orders.up.sql, line 2",
+        "type \"order_state\" does not exist",
+        "repeat: proofmark migrations db --case 'migrations::",
+    ] {
+        assert!(ended.stdout.contains(fragment), "expected {fragment:?} in: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains("nextest"), "no test repeats it: {}", ended.stdout);
+    let create_type =
+        "CREATE TYPE order_state AS ENUM ('open', 'closed');\nCREATE TABLE users (id int PRIMARY KEY);";
+    fs::write(place.path("db/0001_users.up.sql"), create_type).unwrap();
+    fs::write(place.path("db/0001_users.down.sql"), "DROP TABLE users; DROP TYPE order_state;").unwrap();
+    let ended = place.run("migrations db").expect(0, &[]);
+    assert!(ended.stdout.contains("no schema snapshots are committed"), "{}", ended.stdout);
+}

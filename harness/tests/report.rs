@@ -41,6 +41,7 @@ fn record() -> RunRecord {
     let mut record = RunRecord::new(RunHeader {
         proofmark_version: "0.1.0".to_owned(),
         started_at: "2025-02-28T09:30:00Z".parse().unwrap(),
+        command: "proofmark run".to_owned(),
         seed: 2_890_417,
         planned: 14,
         machine: MachineRecord {

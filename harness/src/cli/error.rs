@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use proofmark_harness::environment::EnvironmentError;
 use proofmark_harness::exit::Exit;
+use proofmark_harness::migration_set::MigrationSetError;
 use proofmark_harness::report::json::ReadError;
 use proofmark_harness::server::{ServerChoiceError, ServerError};
 use proofmark_harness::session::SessionError;
@@ -14,6 +15,8 @@ use proofmark_harness::session::SessionError;
 pub(crate) enum CliError {
     #[error("in --server")]
     Server(#[source] ServerChoiceError),
+    #[error(transparent)]
+    Migrations(#[from] MigrationSetError),
     #[error("expected a file that can be written at {}", path.display())]
     Output { path: PathBuf, source: io::Error },
     #[error("expected a file of its own for every report, found {} twice", path.display())]
@@ -42,6 +45,7 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Server(_)
+            | Self::Migrations(_)
             | Self::Output { .. }
             | Self::SameOutput { .. }
             | Self::Read(_)

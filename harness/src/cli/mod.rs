@@ -2,7 +2,9 @@
 
 mod derive;
 mod error;
+mod execute;
 mod list;
+mod migrations;
 mod output;
 mod progress;
 mod run;
@@ -37,6 +39,8 @@ Exit codes:
 enum Command {
     /// Run the suites and print the audit table
     Run(run::Arguments),
+    /// Run the migration suite against a directory of your own
+    Migrations(migrations::Arguments),
     /// List every case, what it checks and what it requires
     List(list::Arguments),
     /// Derive reports from a recorded run
@@ -59,6 +63,7 @@ pub(crate) fn main() -> Exit {
     let mut screen = Screen::new();
     let result = match &arguments.command {
         Command::Run(arguments) => run::run(arguments, &mut screen),
+        Command::Migrations(arguments) => migrations::run(arguments, &mut screen),
         Command::List(arguments) => list::list(arguments, &mut screen),
         Command::Report(arguments) => derive::report(arguments, &mut screen),
         Command::Audit(arguments) => derive::audit(arguments, &mut screen),

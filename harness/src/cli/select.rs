@@ -23,26 +23,55 @@ pub(crate) struct Selection {
         value_parser = PossibleValuesParser::new(Batch::ALL.map(Batch::name)).try_map(batch),
     )]
     batches: Vec<Batch>,
+    #[command(flatten)]
+    pattern: Pattern,
+}
+
+/// Cases by name.
+#[derive(Debug, Args)]
+pub(crate) struct Pattern {
     /// Only the case of this name (suite::subject::case), else those whose name contains it; `*` stands for
     /// anything
     #[arg(long, value_name = "PATTERN")]
     case: Option<String>,
 }
 
+impl Pattern {
+    /// The cases of a plan that it names, in its order.
+    fn retain(&self, cases: &mut Vec<PlannedCase>) {
+        let Some(pattern) = &self.case else { return };
+        let is_name = cases.iter().any(|case| case.id.to_string() == *pattern);
+        cases.retain(|case| {
+            let name = case.id.to_string();
+            if is_name { name == *pattern } else { matches(&name, pattern) }
+        });
+    }
+
+    /// The cases of a plan that it names, at least one.
+    pub(crate) fn apply(&self, plan: Vec<PlannedCase>) -> Result<Vec<PlannedCase>, CliError> {
+        let known = known(&plan);
+        let mut cases = plan;
+        self.retain(&mut cases);
+        if cases.is_empty() {
+            return Err(CliError::Nothing(format!("no case matches{}; there are{known}", self.describe())));
+        }
+        Ok(cases)
+    }
+
+    fn describe(&self) -> String {
+        self.case.as_ref().map(|pattern| format!(" --case {pattern:?}")).unwrap_or_default()
+    }
+}
+
 impl Selection {
     /// The selected cases of a plan, in its order.
     pub(crate) fn apply(&self, plan: Vec<PlannedCase>) -> Result<Vec<PlannedCase>, CliError> {
         let known = known(&plan);
-        let is_name = plan.iter().any(|case| Some(case.id.to_string()) == self.case);
         let mut cases = plan;
+        self.pattern.retain(&mut cases);
         cases.retain(|case| {
-            let name = case.id.to_string();
             (self.suites.is_empty() || self.suites.contains(&case.id.suite))
                 && (self.batches.is_empty() || self.batches.contains(&case.batch))
-                && self
-                    .case
-                    .as_ref()
-                    .is_none_or(|pattern| if is_name { name == *pattern } else { matches(&name, pattern) })
         });
         if cases.is_empty() {
             return Err(CliError::Nothing(format!("no case matches{}; there are{known}", self.describe())));
@@ -58,9 +87,7 @@ impl Selection {
         for batch in &self.batches {
             let _ = write!(text, " --batch {}", batch.name());
         }
-        if let Some(pattern) = &self.case {
-            let _ = write!(text, " --case {pattern:?}");
-        }
+        text.push_str(&self.pattern.describe());
         text
     }
 }

@@ -5,7 +5,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use crate::event::{CaseRecord, LatencyRecord, Outcome, RunRecord};
+use crate::event::{CaseRecord, LatencyRecord, Outcome, RunHeader, RunRecord};
 use crate::report::text::clean;
 use crate::report::{
     Area, Counts, Standing, areas, duration_text, latency_text, latency_title, plural, problems, rate_text,
@@ -90,7 +90,7 @@ struct Problem<'a> {
     word: &'static str,
     duration: String,
     explanation: String,
-    rerun: [String; 2],
+    rerun: Vec<String>,
 }
 
 impl<'a> Page<'a> {
@@ -114,7 +114,7 @@ impl<'a> Page<'a> {
                 Standing::NotRun => "Nothing ran",
             },
             groups: groups(record),
-            problems: problems(record).map(|case| Problem::new(case, record.header.seed)).collect(),
+            problems: problems(record).map(|case| Problem::new(case, &record.header)).collect(),
             chart: Chart::new(&record.latencies),
         }
     }
@@ -186,7 +186,7 @@ impl<'a> AreaView<'a> {
 }
 
 impl<'a> Problem<'a> {
-    fn new(case: &'a CaseRecord, seed: u64) -> Self {
+    fn new(case: &'a CaseRecord, header: &RunHeader) -> Self {
         let standing = Standing::of(&case.outcome);
         Self {
             anchor: format!("problem::{}", case.id),
@@ -197,7 +197,7 @@ impl<'a> Problem<'a> {
             word: case.outcome.word(),
             duration: duration_text(case.duration_ms),
             explanation: clean(&case.outcome.explanation()),
-            rerun: rerun_commands(&case.id, seed),
+            rerun: rerun_commands(&header.command, &case.id, header.seed),
         }
     }
 }

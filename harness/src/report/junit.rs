@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use crate::event::{CaseRecord, Outcome, RunRecord};
+use crate::event::{CaseRecord, Outcome, RunHeader, RunRecord};
 use crate::report::{areas, rerun_commands};
 
 /// Renders a record.
@@ -31,14 +31,14 @@ pub fn render(record: &RunRecord) -> Result<String, SerializeError> {
                 .add_property(("server.version", server.version.as_str()))
                 .add_property(("server.origin", server.origin.as_str()));
         }
-        suite.add_test_cases(area.cases.into_iter().map(|case| test_case(case, record.header.seed)));
+        suite.add_test_cases(area.cases.into_iter().map(|case| test_case(case, &record.header)));
         report.add_test_suite(suite);
     }
     report.to_string()
 }
 
-fn test_case(case: &CaseRecord, seed: u64) -> TestCase {
-    let mut test = TestCase::new(case.id.case.as_str(), status(case, seed));
+fn test_case(case: &CaseRecord, header: &RunHeader) -> TestCase {
+    let mut test = TestCase::new(case.id.case.as_str(), status(case, header));
     test.set_classname(format!("{}::{}", case.id.suite, case.id.subject))
         .set_time(Duration::from_millis(case.duration_ms))
         .add_property(("checks", case.checks.as_str()))
@@ -46,7 +46,7 @@ fn test_case(case: &CaseRecord, seed: u64) -> TestCase {
     test
 }
 
-fn status(case: &CaseRecord, seed: u64) -> TestCaseStatus {
+fn status(case: &CaseRecord, header: &RunHeader) -> TestCaseStatus {
     let explanation = case.outcome.explanation();
     let kind = match case.outcome {
         Outcome::Passed => return TestCaseStatus::success(),
@@ -59,7 +59,7 @@ fn status(case: &CaseRecord, seed: u64) -> TestCaseStatus {
         Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut { .. } => NonSuccessKind::Failure,
     };
     let mut status = TestCaseStatus::non_success(kind);
-    let rerun = rerun_commands(&case.id, seed).join("\n");
+    let rerun = rerun_commands(&header.command, &case.id, header.seed).join("\n");
     status
         .set_type(case.outcome.word())
         .set_message(explanation.lines().next().unwrap_or_default())

@@ -7,7 +7,7 @@ pub mod junit;
 pub mod terminal;
 pub mod text;
 
-use crate::event::{CaseRecord, LatencyRecord, Outcome, RunRecord};
+use crate::event::{CaseRecord, LatencyRecord, Outcome, RUN_COMMAND, RunRecord};
 use crate::suite::CaseId;
 
 /// How many cases ended how.
@@ -152,13 +152,15 @@ pub fn problems(record: &RunRecord) -> impl Iterator<Item = &CaseRecord> {
     record.cases.iter().filter(|case| matches!(Standing::of(&case.outcome), Standing::Failed | Standing::Errored))
 }
 
-/// The commands that repeat one case with the same generated data.
+/// The commands that repeat one case with the same generated data: the one that ran it, and where every case is a test,
+/// the test.
 #[must_use]
-pub fn rerun_commands(id: &CaseId, seed: u64) -> [String; 2] {
-    [
-        format!("proofmark run --case '{id}' --seed {seed}"),
-        format!("PROOFMARK_SEED={seed} cargo nextest run -E 'test(={id})'"),
-    ]
+pub fn rerun_commands(command: &str, id: &CaseId, seed: u64) -> Vec<String> {
+    let mut commands = vec![format!("{command} --case '{id}' --seed {seed}")];
+    if command == RUN_COMMAND {
+        commands.push(format!("PROOFMARK_SEED={seed} cargo nextest run -E 'test(={id})'"));
+    }
+    commands
 }
 
 /// What a group of latencies is called: the workload without the sizes that stand beside it anyway, and the model

@@ -307,7 +307,9 @@ fn details(text: &mut String, record: &RunRecord, look: Look) {
             let rest = plural(lines - DETAIL_LINES_MAX, "more line");
             line(text, &look.paint(Tone::Faint, &format!("  ... {rest} in the recorded run")));
         }
-        for (index, command) in rerun_commands(&case.id, record.header.seed).iter().enumerate() {
+        for (index, command) in
+            rerun_commands(&record.header.command, &case.id, record.header.seed).iter().enumerate()
+        {
             let lead = if index == 0 { "repeat: " } else { "    or: " };
             line(text, &format!("  {}{}", look.paint(Tone::Faint, lead), clean(command)));
         }
