@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use proofmark::explain::ExplainError;
+use proofmark::model::ModelError;
 use proofmark_harness::environment::EnvironmentError;
 use proofmark_harness::exit::Exit;
 use proofmark_harness::migration_set::MigrationSetError;
@@ -17,6 +19,14 @@ pub(crate) enum CliError {
     Server(#[source] ServerChoiceError),
     #[error(transparent)]
     Migrations(#[from] MigrationSetError),
+    #[error("in {}", path.display())]
+    Model { path: PathBuf, source: ModelError },
+    #[error("{}: {message}", path.display())]
+    Data { path: PathBuf, message: String },
+    #[error("expected a file that ends with .csv, .json or .npy, found {}", path.display())]
+    OutputFormat { path: PathBuf },
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     #[error("expected a file that can be written at {}", path.display())]
     Output { path: PathBuf, source: io::Error },
     #[error("expected a file of its own for every report, found {} twice", path.display())]
@@ -46,6 +56,10 @@ impl CliError {
         match self {
             Self::Server(_)
             | Self::Migrations(_)
+            | Self::Model { .. }
+            | Self::Data { .. }
+            | Self::OutputFormat { .. }
+            | Self::Explain(_)
             | Self::Output { .. }
             | Self::SameOutput { .. }
             | Self::Read(_)

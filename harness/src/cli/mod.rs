@@ -3,6 +3,7 @@
 mod derive;
 mod error;
 mod execute;
+mod explain;
 mod list;
 mod migrations;
 mod output;
@@ -41,6 +42,8 @@ enum Command {
     Run(run::Arguments),
     /// Run the migration suite against a directory of your own
     Migrations(migrations::Arguments),
+    /// Compute the SHAP values of a model file for a data file
+    Explain(explain::Arguments),
     /// List every case, what it checks and what it requires
     List(list::Arguments),
     /// Derive reports from a recorded run
@@ -64,6 +67,7 @@ pub(crate) fn main() -> Exit {
     let result = match &arguments.command {
         Command::Run(arguments) => run::run(arguments, &mut screen),
         Command::Migrations(arguments) => migrations::run(arguments, &mut screen),
+        Command::Explain(arguments) => explain::run(arguments, &mut screen),
         Command::List(arguments) => list::list(arguments, &mut screen),
         Command::Report(arguments) => derive::report(arguments, &mut screen),
         Command::Audit(arguments) => derive::audit(arguments, &mut screen),

@@ -1,7 +1,7 @@
 //! The files that a command writes: found out to be writable before the work begins, replaced as a whole after it.
 
-use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ pub(crate) fn record_last(path: &Path, record: &RunRecord) -> io::Result<()> {
 }
 
 /// Whether a file can be written: whether its directory takes a new file.
-fn check(path: &Path) -> io::Result<()> {
+pub(super) fn check(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         // A pipe or a device is written as it is.
@@ -116,14 +116,19 @@ fn check(path: &Path) -> io::Result<()> {
 
 /// Replaces a file as a whole: a reader finds the old text or the new one, and a failure keeps the old one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
+    replace_with(path, |file| file.write_all(text.as_bytes()))
+}
+
+/// The same with something that writes.
+pub(super) fn replace_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return fs::write(path, text);
+        return write(&mut File::create(path)?);
     }
     let path = followed(path);
     // What the process's mask leaves of these, as for any other new file.
     let permissions = Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(parent(&path))?;
-    file.write_all(text.as_bytes())?;
+    write(&mut file)?;
     file.persist(&path)?;
     Ok(())
 }
