@@ -235,7 +235,8 @@ fn a_runner_that_is_gone_already_keeps_nothing_alive() {
 #[test]
 fn nothing_is_shared_where_nothing_can_be() {
     let run = Run::begin();
-    for variables in [("NEXTEST_RUN_ID", ""), (SHARE_VARIABLE, "0")] {
+    // Without an id of the runner it would be the parent, and we are not nextest.
+    for variables in [("NEXTEST_RUN_ID", ""), (SHARE_VARIABLE, "0"), (RUNNER_VARIABLE, "")] {
         let (mut one, mut two) = (run.member_with(&[variables]), run.member_with(&[variables]));
         let (first, second) = (one.says(), two.says());
         assert_ne!(first.server, second.server);

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
@@ -24,8 +25,8 @@ use crate::event::ServerRecord;
 /// Set to `0`, every process has a server of its own.
 pub const SHARE_VARIABLE: &str = "PROOFMARK_SHARE";
 
-/// The id of the process that a shared server lives as long as. It is the parent of the test process unless this
-/// says otherwise, which it must where something stands between them that ends with the test.
+/// The id of the process that a shared server lives as long as. Unless this says otherwise it is the parent of the test
+/// process if that is nextest; with a wrapper in between nothing is shared.
 pub const RUNNER_VARIABLE: &str = "PROOFMARK_RUNNER_PID";
 
 /// Set by nextest, to a value that no other run has.
@@ -98,7 +99,8 @@ impl TestRun {
                 let id = text.parse().ok().filter(|id| *id > 0).and_then(Pid::from_raw);
                 Some(id.ok_or_else(|| SharedError::Runner { found: text.into_owned() })?)
             }
-            None => rustix::process::getppid(),
+            // Not any parent: a test that nextest left behind belongs to a process that may never end.
+            None => rustix::process::getppid().filter(|parent| is_nextest(*parent)),
         };
         Ok(runner.map(|runner| Self { id: id.to_string_lossy().into_owned(), runner }))
     }
@@ -112,6 +114,18 @@ impl TestRun {
         let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         parent.join(format!("{SHARED_PREFIX}{name}"))
     }
+}
+
+/// Whether the program that a process runs has such a name.
+fn is_nextest(process: Pid) -> bool {
+    let name = fs::read(format!("/proc/{process}/comm")).or_else(|_| {
+        let mut ps = Command::new("ps");
+        ps.args(["-p", &process.to_string(), "-o", "comm="])
+            .stdin(Stdio::null())
+            .output()
+            .map(|output| output.stdout)
+    });
+    name.is_ok_and(|name| String::from_utf8_lossy(&name).contains("nextest"))
 }
 
 /// A server that other processes use as well, and that none of them stops.
