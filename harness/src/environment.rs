@@ -51,6 +51,8 @@ impl From<ServerError> for EnvironmentError {
 #[derive(Debug)]
 pub struct Environment {
     choice: ServerChoice,
+    /// Whether the processes of a test run have one server together.
+    shared: bool,
     running: OnceCell<Result<Running, EnvironmentError>>,
     closed: AtomicBool,
 }
@@ -69,7 +71,14 @@ impl Environment {
     /// An environment whose server is not started yet.
     #[must_use]
     pub fn new(choice: ServerChoice) -> Self {
-        Self { choice, running: OnceCell::new(), closed: AtomicBool::new(false) }
+        Self { choice, shared: false, running: OnceCell::new(), closed: AtomicBool::new(false) }
+    }
+
+    /// The same for a test: under nextest, which has a process for every test, all of them have one local server
+    /// together, with template databases that are built once. Its databases are its own all the same.
+    #[must_use]
+    pub fn shared(choice: ServerChoice) -> Self {
+        Self { shared: true, ..Self::new(choice) }
     }
 
     /// Starts the server, once; later calls return what the first one found.
@@ -130,7 +139,7 @@ impl Environment {
         // The databases of a server of our own go away with it.
         let dropped = match &server {
             Server::Local(_) => Ok(()),
-            Server::External(_) => running.admin.drop_all().await,
+            Server::Shared(_) | Server::External(_) => running.admin.drop_all().await,
         };
         running.admin.close().await;
         server.stop().await?;
@@ -138,7 +147,7 @@ impl Environment {
     }
 
     async fn running(&self) -> Result<&Running, EnvironmentError> {
-        let running = self.running.get_or_init(|| Running::start(&self.choice)).await;
+        let running = self.running.get_or_init(|| Running::start(&self.choice, self.shared)).await;
         if self.closed.load(Ordering::SeqCst) {
             return Err(EnvironmentError::Closed);
         }
@@ -148,8 +157,8 @@ impl Environment {
 
 impl Running {
     #[tracing::instrument(name = "start_server", skip_all)]
-    async fn start(choice: &ServerChoice) -> Result<Self, EnvironmentError> {
-        let (server, record) = Server::start(choice).await?;
+    async fn start(choice: &ServerChoice, shared: bool) -> Result<Self, EnvironmentError> {
+        let (server, record) = if shared { Server::share(choice).await? } else { Server::start(choice).await? };
         let admin = Admin::new(&server);
         Ok(Self { record, server: RwLock::new(Some(server)), admin, templates: Templates::default() })
     }

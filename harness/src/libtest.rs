@@ -105,6 +105,6 @@ impl Started {
             .enable_all()
             .build()
             .map_err(|error| format!("failed to start the runtime: {error}"))?;
-        Ok(Self { runtime, environment: Arc::new(Environment::new(ServerChoice::Auto)) })
+        Ok(Self { runtime, environment: Arc::new(Environment::shared(ServerChoice::Auto)) })
     }
 }

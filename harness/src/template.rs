@@ -16,7 +16,7 @@ pub(crate) const EMPTY_TEMPLATE: &str = "template0";
 /// The name of a template, or why there is none.
 type Built = Result<Arc<str>, EnvironmentError>;
 
-/// The templates of one run, by the digest of their migrations. The server is one and the same for a run.
+/// The templates that one process uses, by the digest of their migrations. The server is one and the same for a run.
 #[derive(Debug, Default)]
 pub(crate) struct Templates {
     cells: Mutex<HashMap<String, Arc<OnceCell<Built>>>>,
@@ -34,11 +34,27 @@ impl Templates {
     }
 }
 
-/// Builds under another name, so that a template that exists is complete.
+/// Builds under another name, so that a template that exists is complete. Where other processes may want the same
+/// one, the first builds it and the others wait.
 #[tracing::instrument(skip_all, fields(digest))]
 async fn build(admin: &Admin, migrations: &MigrationSet, digest: &str) -> Built {
+    let sealed = admin.template_name(digest);
+    if !admin.is_shared() {
+        return build_as(sealed, admin, migrations).await;
+    }
+    if admin.exists(&sealed).await? {
+        return Ok(sealed.into());
+    }
+    let turn = admin.take_turn(digest).await?;
+    let built =
+        if admin.exists(&sealed).await? { Ok(sealed.into()) } else { build_as(sealed, admin, migrations).await };
+    // The turn ends with its session, whatever happens to us.
+    let _ = turn.close().await;
+    built
+}
+
+async fn build_as(sealed: String, admin: &Admin, migrations: &MigrationSet) -> Built {
     let building = admin.new_name();
-    let sealed = admin.name_for(&format!("template_{}", &digest[..16]));
     admin.create(&building, EMPTY_TEMPLATE).await?;
     let connected = admin.options(&building).connect().await;
     let mut connection =

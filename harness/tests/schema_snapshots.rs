@@ -12,7 +12,7 @@ use proofmark_harness::suites::migrations::{MigrationSubject, Snapshots};
 
 #[tokio::test]
 async fn schema_of_every_version() {
-    let environment = Arc::new(Environment::new(ServerChoice::Auto));
+    let environment = Arc::new(Environment::shared(ServerChoice::Auto));
     let id = CaseId { suite: "migrations".into(), subject: "reference".into(), case: "snapshots".into() };
     let context = CaseContext::new(id, 0, Arc::clone(&environment));
     let migrations = Arc::new(MigrationSet::reference());

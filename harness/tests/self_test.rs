@@ -42,7 +42,8 @@ const _: () = assert_every_case_has_a_mutant(suites::repositories::CASES, reposi
 const OPTIONS: Options = Options { seed: 1, concurrency: 1, time_limit: Duration::from_secs(120) };
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-static ENVIRONMENT: LazyLock<Arc<Environment>> = LazyLock::new(|| Arc::new(Environment::new(ServerChoice::Auto)));
+static ENVIRONMENT: LazyLock<Arc<Environment>> =
+    LazyLock::new(|| Arc::new(Environment::shared(ServerChoice::Auto)));
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

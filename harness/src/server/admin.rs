@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ pub(crate) struct Admin {
     pool: PgPool,
     options: PgConnectOptions,
     prefix: String,
+    shared: bool,
     strategy: &'static str,
     made: AtomicU64,
 }
@@ -42,6 +43,7 @@ impl Admin {
             pool,
             options,
             prefix: format!("proofmark_{}_", &run[..12]),
+            shared: matches!(server, Server::Shared(_)),
             strategy: server.clone_strategy(),
             made: AtomicU64::new(0),
         }
@@ -52,8 +54,32 @@ impl Admin {
         format!("{}{}", self.prefix, self.made.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) fn name_for(&self, label: &str) -> String {
-        format!("{}{label}", self.prefix)
+    /// Whether other processes of the run look for the same templates.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// The name of a template. Shared ones have not our prefix: they stay when we are done.
+    pub(crate) fn template_name(&self, digest: &str) -> String {
+        let prefix = if self.shared { "proofmark_" } else { &self.prefix };
+        format!("{prefix}template_{}", &digest[..16])
+    }
+
+    pub(crate) async fn exists(&self, name: &str) -> Result<bool, EnvironmentError> {
+        let query = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)").bind(name);
+        let exists = query.fetch_one(&self.pool).await;
+        exists.map_err(|source| EnvironmentError::database("look for a template", source))
+    }
+
+    /// Waits until no other process builds the template with this digest; ours until the session ends.
+    pub(crate) async fn take_turn(&self, digest: &str) -> Result<PgConnection, EnvironmentError> {
+        let take = async {
+            let mut connection = self.options.connect().await?;
+            let lock = sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))").bind(digest);
+            lock.execute(&mut connection).await?;
+            Ok(connection)
+        };
+        take.await.map_err(|source| EnvironmentError::database("wait for a template", source))
     }
 
     /// How to connect to one of its databases.
@@ -67,10 +93,10 @@ impl Admin {
         self.execute(statement).await
     }
 
-    /// Gives a database its final name, and lets nobody in any more: what has no sessions can be copied.
+    /// Lets nobody into a database any more, as what has no sessions can be copied, and gives it its final name.
     pub(crate) async fn seal(&self, name: &str, sealed: &str) -> Result<(), EnvironmentError> {
-        self.execute(format!("ALTER DATABASE {name} RENAME TO {sealed}")).await?;
-        self.execute(format!("ALTER DATABASE {sealed} ALLOW_CONNECTIONS false")).await
+        self.execute(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await?;
+        self.execute(format!("ALTER DATABASE {name} RENAME TO {sealed}")).await
     }
 
     /// Drops a database and terminates the sessions on it.

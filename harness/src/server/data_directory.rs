@@ -231,6 +231,7 @@ fn initdb(binaries: &Binaries, run: &mut RunDirectory) -> Result<(), LocalError>
 
 #[cfg(test)]
 mod tests {
+    use super::super::run_directory::OWN_PREFIX;
     use super::*;
 
     fn tree() -> tempfile::TempDir {
@@ -245,7 +246,7 @@ mod tests {
     fn a_golden_copy_that_lost_a_file_is_noticed_and_removed() {
         let golden = tree();
         fs::write(golden.path().join("contents"), Contents { files: 2, bytes: 8194 }.text()).unwrap();
-        let run = RunDirectory::create().unwrap();
+        let run = RunDirectory::create(OWN_PREFIX).unwrap();
         assert!(copy_golden(golden.path(), &run).unwrap());
         fs::remove_dir_all(run.data()).unwrap();
         fs::remove_file(golden.path().join("data/base/1/112")).unwrap();

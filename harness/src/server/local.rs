@@ -6,18 +6,18 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use rustix::process::Pid;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
 use super::ServerError;
+use super::address::{Address, USER};
 use super::binaries::Binaries;
 use super::data_directory;
 use super::process::Process;
-use super::run_directory::RunDirectory;
+use super::run_directory::{OWN_PREFIX, RunDirectory};
 use crate::event::ServerRecord;
-
-const USER: &str = "postgres";
 
 /// How long the server may take until it answers.
 const READY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ const PORT_ATTEMPTS: u32 = 5;
 
 /// The data is worth nothing after the run, so that nothing is done to keep it; what is left are the settings
 /// that bound what a server takes, and those that make runs on different machines alike.
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 18] = [
     "fsync=off",
     "synchronous_commit=off",
     "full_page_writes=off",
@@ -39,6 +39,8 @@ const SETTINGS: [&str; 17] = [
     "autovacuum=off",
     "jit=off",
     "max_connections=200",
+    // A client that was killed leaves no query behind that goes on, or waits for a lock.
+    "client_connection_check_interval=1s",
     "listen_addresses=127.0.0.1",
     // In the data directory, so that nothing stays in the system's shared memory when the server is killed.
     "dynamic_shared_memory_type=mmap",
@@ -88,6 +90,13 @@ pub enum LocalError {
     /// A program failed.
     #[error(transparent)]
     Process(Box<ProcessFailure>),
+    /// The shell that ends a shared server with its run could not be started.
+    #[error("the process that would end the shared server does not run (it needs /bin/sh): {source}")]
+    Follower {
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
     /// The server stopped, and files of it are left.
     #[error("the server's directory {} cannot be removed: {source}", directory.display())]
     Left {
@@ -126,8 +135,7 @@ pub struct LocalServer {
     // Dropped in this order: the server stops, then its files go.
     process: Process,
     run: RunDirectory,
-    port: u16,
-    password: String,
+    address: Address,
 }
 
 impl LocalServer {
@@ -136,10 +144,15 @@ impl LocalServer {
     /// # Errors
     /// When binaries, room or a port are missing, or the server does not answer in time. Nothing is left behind.
     pub async fn start(why: &str) -> Result<(Self, ServerRecord), ServerError> {
+        Self::start_as(OWN_PREFIX, why).await
+    }
+
+    /// Starts a server whose directory's name begins in a certain way.
+    pub(super) async fn start_as(prefix: &'static str, why: &str) -> Result<(Self, ServerRecord), ServerError> {
         let started = Instant::now();
         let prepared = tokio::task::spawn_blocking(|| {
             let binaries = Binaries::find()?;
-            let mut run = RunDirectory::create()?;
+            let mut run = RunDirectory::create(prefix)?;
             data_directory::prepare(&binaries, &mut run)?;
             allow_access(&run)?;
             Ok::<_, ServerError>((binaries, run))
@@ -175,20 +188,31 @@ impl LocalServer {
             command.arg("-c").arg(format!("hba_file={}", access_file(&run).display()));
             let log = run.path().join("postgres.log");
             let mut process = Process::spawn(&command, &mut run, &log)?;
-            match ready(&mut process, &options(&run, port)).await {
-                Ok((password, version)) => return Ok((Self { process, run, port, password }, version)),
+            let mut address = Address { directory: run.path().to_owned(), port, password: String::new() };
+            match ready(&mut process, &address.connect_options()).await {
+                Ok((password, version)) => {
+                    address.password = password;
+                    return Ok((Self { process, run, address }, version));
+                }
                 Err(_) if attempt < PORT_ATTEMPTS && process.log_tail().contains("could not bind") => attempt += 1,
                 Err(what) => return Err(process.failure(what)),
             }
         }
     }
 
-    pub(super) fn connect_options(&self) -> PgConnectOptions {
-        options(&self.run, self.port)
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
-    pub(super) fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    /// From now on the server lives as long as another process, whatever becomes of this one. When that process is
+    /// gone, the directory `meeting_point` goes as well.
+    pub(super) fn hand_over(mut self, to: Pid, meeting_point: &Path) -> Result<Address, LocalError> {
+        let handed_over = self.run.hand_over(to, meeting_point);
+        handed_over.map_err(|source| LocalError::Follower { source })?;
+        let address = self.address.clone();
+        // Dropped, it would stop. It holds nothing but memory.
+        std::mem::forget(self);
+        Ok(address)
     }
 
     pub(super) async fn stop(mut self) -> Result<(), LocalError> {
@@ -234,17 +258,6 @@ async fn first_query(options: &PgConnectOptions) -> Result<(String, String), sql
     let version = sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await?;
     connection.close().await?;
     Ok((password, version))
-}
-
-fn options(run: &RunDirectory, port: u16) -> PgConnectOptions {
-    PgConnectOptions::new_without_pgpass()
-        .socket(run.path())
-        .host("127.0.0.1")
-        .port(port)
-        .username(USER)
-        .database("postgres")
-        .ssl_mode(PgSslMode::Disable)
-        .application_name("proofmark")
 }
 
 fn free_port() -> io::Result<u16> {

@@ -3,6 +3,7 @@
 //! [`Server`] is the seam: what stands above it knows only how to reach the server, how to clone a database
 //! on it, and how to be done with it.
 
+mod address;
 mod admin;
 mod binaries;
 mod data_directory;
@@ -10,6 +11,7 @@ mod external;
 mod local;
 mod process;
 mod run_directory;
+mod shared;
 mod watchdog;
 
 use std::fmt;
@@ -24,7 +26,10 @@ pub use data_directory::CacheError;
 pub use external::{ExternalError, ExternalServer};
 pub use local::{LocalError, LocalServer, ProcessFailure};
 
+pub use shared::{RUNNER_VARIABLE, SHARE_VARIABLE, SharedError, SharedServer};
+
 use crate::event::ServerRecord;
+use shared::TestRun;
 
 /// Names a server to use in place of a local one.
 pub const DATABASE_URL_VARIABLE: &str = "PROOFMARK_DATABASE_URL";
@@ -159,6 +164,9 @@ pub enum ServerError {
     /// A local server did not start.
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// The server of this test run cannot be shared.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     /// The given server cannot be used.
     #[error(transparent)]
     External(#[from] ExternalError),
@@ -170,6 +178,8 @@ pub enum ServerError {
 pub enum Server {
     /// Started by us, stopped by us.
     Local(LocalServer),
+    /// Started by the first process of a test run that needed one, stopped when the run is over.
+    Shared(SharedServer),
     /// Given to us: only databases that we made are ours.
     External(ExternalServer),
 }
@@ -180,8 +190,24 @@ impl Server {
     /// # Errors
     /// When it cannot be had; nothing is left behind then.
     pub async fn start(choice: &ServerChoice) -> Result<(Self, ServerRecord), ServerError> {
+        Self::start_unless_shared(choice, None).await
+    }
+
+    /// As [`start`](Self::start); but all processes of one nextest run share one local server, which lives as long
+    /// as nextest does. Other runners have one process anyway.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn share(choice: &ServerChoice) -> Result<(Self, ServerRecord), ServerError> {
+        Self::start_unless_shared(choice, TestRun::from_env()?.as_ref()).await
+    }
+
+    async fn start_unless_shared(
+        choice: &ServerChoice,
+        run: Option<&TestRun>,
+    ) -> Result<(Self, ServerRecord), ServerError> {
         match choice {
-            ServerChoice::Local => Self::start_local("chosen by the caller").await,
+            ServerChoice::Local => Self::start_local("chosen by the caller", run).await,
             ServerChoice::Url(url) => Self::reach(url.clone(), "chosen by the caller").await,
             ServerChoice::Auto => match std::env::var(DATABASE_URL_VARIABLE) {
                 Ok(text) if !text.is_empty() => {
@@ -189,7 +215,7 @@ impl Server {
                     Self::reach(url, &format!("{DATABASE_URL_VARIABLE} is set")).await
                 }
                 Ok(_) | Err(std::env::VarError::NotPresent) => {
-                    Self::start_local(&format!("{DATABASE_URL_VARIABLE} is not set")).await
+                    Self::start_local(&format!("{DATABASE_URL_VARIABLE} is not set"), run).await
                 }
                 Err(std::env::VarError::NotUnicode(_)) => {
                     Err(ServerError::Variable(ServerChoiceError::Unreadable { reason: "not UTF-8".to_owned() }))
@@ -198,7 +224,11 @@ impl Server {
         }
     }
 
-    async fn start_local(why: &str) -> Result<(Self, ServerRecord), ServerError> {
+    async fn start_local(why: &str, run: Option<&TestRun>) -> Result<(Self, ServerRecord), ServerError> {
+        if let Some(run) = run {
+            let (server, record) = SharedServer::join(run, why).await?;
+            return Ok((Self::Shared(server), record));
+        }
         let (server, record) = LocalServer::start(why).await?;
         Ok((Self::Local(server), record))
     }
@@ -212,7 +242,8 @@ impl Server {
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
         match self {
-            Self::Local(server) => server.connect_options(),
+            Self::Local(server) => server.address().connect_options(),
+            Self::Shared(server) => server.address().connect_options(),
             Self::External(server) => server.connect_options(),
         }
     }
@@ -221,7 +252,8 @@ impl Server {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         match self {
-            Self::Local(server) => server.url(database),
+            Self::Local(server) => server.address().url(database),
+            Self::Shared(server) => server.address().url(database),
             Self::External(server) => server.url(database),
         }
     }
@@ -230,19 +262,19 @@ impl Server {
     /// a server of our own, without fsync; not ours to ask for on any other.
     pub(crate) fn clone_strategy(&self) -> &'static str {
         match self {
-            Self::Local(_) => "STRATEGY file_copy",
+            Self::Local(_) | Self::Shared(_) => "STRATEGY file_copy",
             Self::External(_) => "",
         }
     }
 
-    /// Stops a server that we started and removes its files; leaves a given one alone.
+    /// Stops a server that we started and removes its files; leaves a shared or given one alone.
     ///
     /// # Errors
     /// When something is left behind.
     pub async fn stop(self) -> Result<(), ServerError> {
         match self {
             Self::Local(server) => Ok(server.stop().await?),
-            Self::External(_) => Ok(()),
+            Self::Shared(_) | Self::External(_) => Ok(()),
         }
     }
 }

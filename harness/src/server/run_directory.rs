@@ -8,10 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Pid;
 use uuid::Uuid;
 
 use super::local::LocalError;
 use super::watchdog::Watchdog;
+
+/// How the names of directories begin whose server belongs to one process.
+pub(super) const OWN_PREFIX: &str = "proofmark-";
+
+/// How the names of directories begin that the processes of a run share.
+pub(super) const SHARED_PREFIX: &str = "proofmark-shared-";
 
 /// Room that a file system must have before it is used, in bytes.
 const ROOM_MIN_BYTES: u64 = 512 * 1024 * 1024;
@@ -60,7 +67,7 @@ pub(super) struct RunDirectory {
 impl RunDirectory {
     /// In memory where there is room (a database is cloned twenty times as fast there as on a disk), else in the
     /// directory for temporary files, else in `/tmp`.
-    pub(super) fn create() -> Result<Self, LocalError> {
+    pub(super) fn create(prefix: &str) -> Result<Self, LocalError> {
         let owner = Owner::needed()?;
         let temporary = std::env::temp_dir();
         let memory = Path::new("/dev/shm");
@@ -69,7 +76,7 @@ impl RunDirectory {
             if parent == memory && !has_room(memory) {
                 continue;
             }
-            match Self::create_in(parent, owner) {
+            match Self::create_in(parent, prefix, owner) {
                 Ok(directory) => return Ok(directory),
                 Err(error) => refused.push(format!("{}: {error}", parent.display())),
             }
@@ -77,13 +84,13 @@ impl RunDirectory {
         Err(LocalError::NoDirectory { refused: refused.join("; ") })
     }
 
-    fn create_in(parent: &Path, owner: Option<Owner>) -> io::Result<Self> {
+    fn create_in(parent: &Path, prefix: &str, owner: Option<Owner>) -> io::Result<Self> {
         let parent = parent.canonicalize()?;
         if owner.is_some() && !is_open_to_all(&parent)? {
             return Err(io::Error::other("the user that the server runs as cannot get there"));
         }
         let name = Uuid::new_v4().simple().to_string();
-        let path = parent.join(format!("proofmark-{}", &name[..12]));
+        let path = parent.join(format!("{prefix}{}", &name[..12]));
         let socket_bytes = socket(&path, u16::MAX).as_os_str().len();
         if socket_bytes > SOCKET_PATH_MAX_BYTES {
             return Err(io::Error::other(format!(
@@ -140,6 +147,11 @@ impl RunDirectory {
         Ok(child)
     }
 
+    /// Leaves the directory, and what runs in it, to another process's lifetime.
+    pub(super) fn hand_over(&mut self, to: Pid, meeting_point: &Path) -> io::Result<()> {
+        self.watchdog.hand_over(to, meeting_point)
+    }
+
     /// Removes the directory; again if a process that is dying wrote to it meanwhile. What cannot be removed is left
     /// to the watchdog.
     pub(super) fn remove(&mut self) -> io::Result<()> {
@@ -191,7 +203,7 @@ mod tests {
 
     #[test]
     fn nobody_else_gets_in() {
-        let run = RunDirectory::create().unwrap();
+        let run = RunDirectory::create(OWN_PREFIX).unwrap();
         assert_eq!(run.path().metadata().unwrap().mode() & 0o777, 0o700);
     }
 
@@ -200,7 +212,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let deep = parent.path().join("d".repeat(90));
         std::fs::create_dir(&deep).unwrap();
-        let error = RunDirectory::create_in(&deep, None).unwrap_err().to_string();
+        let error = RunDirectory::create_in(&deep, OWN_PREFIX, None).unwrap_err().to_string();
         assert!(error.contains("bytes"), "{error}");
         assert_eq!(std::fs::read_dir(&deep).unwrap().count(), 0);
     }
