@@ -5,7 +5,7 @@
 use std::fs;
 
 use proofmark_harness::event::{
-    CaseRecord, LatencyRecord, MachineRecord, Outcome, RunFooter, RunHeader, RunRecord, ServerRecord,
+    CaseRecord, LatencyRecord, MachineRecord, Outcome, RunFooter, RunHeader, RunRecord, ServerRecord, Signal,
 };
 use proofmark_harness::report::terminal::Look;
 use proofmark_harness::report::{html, json, junit, terminal};
@@ -200,4 +200,17 @@ fn what_is_not_a_recorded_run_is_refused() {
     }
     assert!(matches!(json::read(&directory.path().join("absent")), Err(json::ReadError::Io { .. })));
     assert!(matches!(json::read(directory.path()), Err(json::ReadError::Io { .. })));
+}
+
+#[test]
+fn an_interrupted_run_has_not_passed() {
+    let mut record = record();
+    record.cases.retain(|case| matches!(case.outcome, Outcome::Passed | Outcome::Skipped { .. }));
+    record.footer.interrupted = Some(Signal::Interrupt);
+    let look = Look { width: 120, colour: false };
+    let last = terminal::summary(&record, look);
+    assert!(last.starts_with('-') && last.contains("interrupted by SIGINT"), "{last}");
+    assert!(html::render(&record).unwrap().contains("The run was interrupted"));
+    record.footer.interrupted = None;
+    assert!(terminal::summary(&record, look).starts_with('\u{2713}'));
 }

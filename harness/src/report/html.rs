@@ -96,7 +96,7 @@ struct Problem<'a> {
 impl<'a> Page<'a> {
     fn new(record: &'a RunRecord) -> Self {
         let counts = Counts::of(&record.cases);
-        let standing = counts.standing();
+        let standing = Standing::of_run(record);
         Self {
             record,
             started: record.header.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
@@ -111,6 +111,7 @@ impl<'a> Page<'a> {
                 Standing::Passed => "All checks that ran passed",
                 Standing::Failed => "A subject failed",
                 Standing::Errored => "The environment or the harness is broken",
+                Standing::NotRun if record.footer.interrupted.is_some() => "The run was interrupted",
                 Standing::NotRun => "Nothing ran",
             },
             groups: groups(record),

@@ -82,6 +82,15 @@ impl Standing {
         }
     }
 
+    /// The standing of a whole run: one that was interrupted has not passed, however well it began.
+    #[must_use]
+    pub fn of_run(record: &RunRecord) -> Self {
+        match Counts::of(&record.cases).standing() {
+            Self::Passed if record.footer.interrupted.is_some() => Self::NotRun,
+            standing => standing,
+        }
+    }
+
     /// A mark that can be told apart without colour.
     #[must_use]
     pub fn mark(self) -> char {

@@ -95,7 +95,7 @@ pub fn body(record: &RunRecord, look: Look) -> String {
 #[must_use]
 pub fn summary(record: &RunRecord, look: Look) -> String {
     let counts = Counts::of(&record.cases);
-    let standing = counts.standing();
+    let standing = Standing::of_run(record);
     let mut parts = Vec::new();
     for (count, word, tone) in [
         (counts.passed, "passed", Tone::Good),
