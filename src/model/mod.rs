@@ -77,6 +77,9 @@ impl Model {
     }
 
     /// The raw output (before the inverse link) for a row of [`feature_count`](Self::feature_count) values.
+    ///
+    /// # Panics
+    /// When the row has fewer values.
     #[must_use]
     pub fn margin(&self, row: &[f64]) -> f64 {
         match self {

@@ -101,6 +101,9 @@ impl Tree {
     }
 
     /// The value of the leaf that a row ends in.
+    ///
+    /// # Panics
+    /// When the row has no value for a feature that is asked for.
     #[must_use]
     pub fn leaf_value(&self, row: &[f64]) -> f64 {
         let mut node = &self.nodes[0];
@@ -178,6 +181,9 @@ impl TreeEnsemble {
     }
 
     /// The margin of a row of [`feature_count`](Self::feature_count) values, summed in 64-bit floats.
+    ///
+    /// # Panics
+    /// When the row has fewer values.
     #[must_use]
     pub fn margin(&self, row: &[f64]) -> f64 {
         self.trees.iter().fold(self.base_margin(), |sum, tree| sum + tree.leaf_value(row))
@@ -185,6 +191,9 @@ impl TreeEnsemble {
 
     /// The margin as the model's library computes it: summed in 32-bit floats in the order of the trees, equal to the
     /// last bit.
+    ///
+    /// # Panics
+    /// When the row has fewer values.
     #[must_use]
     pub fn library_margin(&self, row: &[f64]) -> f32 {
         self.trees.iter().fold(self.base_margin, |sum, tree| sum + narrow(tree.leaf_value(row)))

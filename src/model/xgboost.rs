@@ -127,9 +127,12 @@ pub fn from_json(bytes: &[u8]) -> Result<TreeEnsemble, ModelError> {
     };
     let param = learner.learner_model_param;
     let parameter = |name: &str| format!("learner.learner_model_param.{name}");
-    for (what, value) in [("number of classes", &param.num_class), ("number of targets", &param.num_target)] {
+    for (what, name, value) in [
+        ("number of classes", "num_class", &param.num_class),
+        ("number of targets", "num_target", &param.num_target),
+    ] {
         if let Some(value) = value
-            && number(value, &parameter(what))? > 1
+            && number(value, &parameter(name))? > 1
         {
             return Err(ModelError::Unsupported {
                 what,
@@ -183,7 +186,8 @@ pub fn from_json(bytes: &[u8]) -> Result<TreeEnsemble, ModelError> {
 /// The margin of the stored base score: a prediction, written as `5E-1` up to 3.0 and as `[5E-1]` since. XGBoost computes
 /// it in 32 bits, and margins are equal to the last bit only if it is done likewise.
 fn base_margin(text: &str, link: Link, place: String) -> Result<f32, ModelError> {
-    let single = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let text = text.trim();
+    let single = text.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or(text);
     if single.contains(',') {
         return Err(ModelError::Unsupported {
             what: "base score",
