@@ -153,3 +153,14 @@ fn what_cannot_be_explained_is_told_and_leaves_the_old_file() {
     fs::write(files.path("rows.csv"), "a,b\n1,2\n").unwrap();
     assert_eq!(code(&files.explain(&[])), 2);
 }
+
+#[test]
+fn a_quote_that_is_left_open_does_not_fill_the_memory() {
+    let files = Files::new();
+    let text = fs::read_to_string(files.path("rows.csv")).unwrap();
+    let header = text.lines().next().unwrap();
+    fs::write(files.path("rows.csv"), format!("{header}\n\"{}", "1,".repeat(33 << 20))).unwrap();
+    let output = files.explain(&[]);
+    assert_eq!(code(&output), 2, "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("quote left open"), "{output:?}");
+}
