@@ -30,6 +30,12 @@ pub(super) fn margins_equal_the_librarys(subject: &ExplanationSubject) -> CaseRe
     for fixture in FIXTURES {
         let table = fixture.rows().map_err(CaseError::harness)?;
         let margins = fixture.margins().map_err(CaseError::harness)?;
+        if margins.len() != table.rows.len() {
+            return Err(CaseError::harness(format!(
+                "fixture {}: rows and margins differ in number",
+                fixture.name
+            )));
+        }
         let check = || {
             let explainer = subject.load(fixture.model)?;
             let explanation = explain(&*explainer, &table.rows, &ample())?;

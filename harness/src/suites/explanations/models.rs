@@ -126,6 +126,8 @@ pub(super) fn base_scores_are_read_in_all_forms(subject: &ExplanationSubject) ->
     for (objective, text) in [
         ("reg:squarederror", ""),
         ("reg:squarederror", "[]"),
+        ("reg:squarederror", "[[5E-1]]"),
+        ("reg:squarederror", "[5E-1"),
         ("reg:squarederror", "half"),
         ("reg:squarederror", "NaN"),
         ("reg:squarederror", "[1E0,2E0]"),
