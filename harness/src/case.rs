@@ -5,7 +5,6 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use crate::environment::EnvironmentError;
-use crate::migration_set::MigrationError;
 
 /// What a case returns: nothing when the claim holds.
 pub type CaseResult = Result<(), CaseError>;
@@ -152,9 +151,7 @@ impl From<EnvironmentError> for CaseError {
     fn from(error: EnvironmentError) -> Self {
         let text = crate::error_chain(&error);
         match &error {
-            EnvironmentError::Migration(refused) if !matches!(**refused, MigrationError::Connection(_)) => {
-                Self::failed(text)
-            }
+            EnvironmentError::Migration { .. } => Self::failed(text),
             _ => Self::Harness(text),
         }
     }

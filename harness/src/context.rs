@@ -6,6 +6,7 @@ use crate::database::TestDatabase;
 use crate::environment::{Environment, EnvironmentError};
 use crate::event::LatencyRecord;
 use crate::migration_set::MigrationSet;
+use crate::server::TestServer;
 use crate::suite::CaseId;
 
 /// The seed for its generated data, its databases, and a place for what it measures. Clones share all of it.
@@ -50,7 +51,7 @@ impl CaseContext {
         self.inner.seed
     }
 
-    /// A database with all migrations of the set applied, dropped when the case has ended, however it ended.
+    /// A database with all migrations of the set applied, taken back when the case has ended, however it ended.
     ///
     /// # Errors
     /// When the server cannot be had or refuses.
@@ -58,6 +59,24 @@ impl CaseContext {
         let database = self.inner.environment.database(migrations).await?;
         self.lease(&database);
         Ok(database)
+    }
+
+    /// The same, but certainly a database that nobody has used, and in which nobody else has a session.
+    ///
+    /// # Errors
+    /// When the server cannot be had or refuses.
+    pub async fn fresh_database(&self, migrations: &MigrationSet) -> Result<TestDatabase, EnvironmentError> {
+        let database = self.inner.environment.fresh_database(migrations).await?;
+        self.lease(&database);
+        Ok(database)
+    }
+
+    /// A server that nobody else uses: for cases that change a whole server, or crash it.
+    ///
+    /// # Errors
+    /// When the machine has no binaries to start one from.
+    pub async fn server(&self) -> Result<TestServer, EnvironmentError> {
+        TestServer::start().await
     }
 
     /// An empty database, dropped when the case has ended, however it ended.
@@ -81,20 +100,36 @@ impl CaseContext {
         std::mem::take(&mut self.inner.latencies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Drops the databases that the case used.
-    ///
-    /// # Errors
-    /// The first that could not be dropped; the others are dropped all the same.
-    pub async fn release(&self) -> Result<(), EnvironmentError> {
-        let leases = std::mem::take(&mut *self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut result = Ok(());
-        for database in leases {
-            result = result.and(self.inner.environment.release(database).await);
+    /// Whether the server of one of its databases does not answer any more, or is another by now.
+    pub async fn lost_its_server(&self) -> bool {
+        let servers: Vec<u64> = self.leases().iter().filter_map(TestDatabase::server).collect();
+        if servers.is_empty() {
+            return false;
         }
-        result
+        let health = self.inner.environment.health().await;
+        servers.into_iter().any(|server| health != Some(server))
+    }
+
+    /// Keeps its databases for somebody to look at, and says how, as far as that is possible.
+    #[must_use]
+    pub fn keep(&self) -> Vec<String> {
+        let name = self.inner.id.to_string();
+        self.leases().iter().filter_map(|database| database.keep(&name)).collect()
+    }
+
+    /// Gives the databases back that the case used and that are not kept.
+    pub async fn release(&self) {
+        let leases = std::mem::take(&mut *self.leases());
+        for database in leases {
+            database.release().await;
+        }
+    }
+
+    fn leases(&self) -> std::sync::MutexGuard<'_, Vec<TestDatabase>> {
+        self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lease(&self, database: &TestDatabase) {
-        self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner).push(database.clone());
+        self.leases().push(database.clone());
     }
 }

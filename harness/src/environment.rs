@@ -1,84 +1,110 @@
 //! What cases need from the outside: one server per run, started when first needed, and databases on it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OnceCell, RwLock};
+use tokio::sync::OnceCell;
+use tokio::task;
 
 use crate::database::TestDatabase;
 use crate::event::ServerRecord;
-use crate::migration_set::{MigrationError, MigrationSet};
-use crate::server::{Admin, Server, ServerChoice, ServerError};
-use crate::template::{EMPTY_TEMPLATE, Templates};
+use crate::migration_set::MigrationSet;
+use crate::server::ServerChoice;
+use crate::supervisor::Refusal;
+use crate::supervisor::client::{Client, Leased, Scope, SupervisorError};
+
+/// How often a process may start a supervisor in place of one that is gone.
+const SUPERVISORS_MAX: u32 = 5;
 
 /// The environment of a run is broken. Cheap to clone: a failed start is told to every case that needed it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvironmentError {
-    /// The server could not be had, or did not go.
+    /// Nobody who owns the server, or no server.
     #[error(transparent)]
-    Server(Arc<ServerError>),
+    Supervisor(Arc<SupervisorError>),
+    /// The server could not be had, or did not go.
+    #[error("{message}")]
+    Server {
+        /// What went wrong.
+        message: Arc<str>,
+    },
     /// The server refused something that databases are made with.
-    #[error("the database server refused: {action}: {source}")]
+    #[error("the database server refused: {action}: {message}")]
     Database {
         /// The statement.
         action: Arc<str>,
         /// What the server said.
-        #[source]
-        source: Arc<sqlx::Error>,
+        message: Arc<str>,
     },
     /// The template database cannot be built.
-    #[error("no database with these migrations can be made: {0}")]
-    Migration(#[source] Arc<MigrationError>),
+    #[error("no database with these migrations can be made: {message}")]
+    Migration {
+        /// What the server said, and to which statement.
+        message: Arc<str>,
+    },
     /// The run is over.
     #[error("expected a request while the run lasts, found one after the environment was shut down")]
     Closed,
 }
 
-impl EnvironmentError {
-    pub(crate) fn database(action: impl Into<Arc<str>>, source: sqlx::Error) -> Self {
-        Self::Database { action: action.into(), source: Arc::new(source) }
+impl From<SupervisorError> for EnvironmentError {
+    fn from(error: SupervisorError) -> Self {
+        Self::Supervisor(Arc::new(error))
     }
 }
 
-impl From<ServerError> for EnvironmentError {
-    fn from(error: ServerError) -> Self {
-        Self::Server(Arc::new(error))
+impl From<Refusal> for EnvironmentError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Server { message } => Self::Server { message: message.into() },
+            Refusal::Database { action, message } => {
+                Self::Database { action: action.into(), message: message.into() }
+            }
+            Refusal::Migration { message } => Self::Migration { message: message.into() },
+        }
     }
 }
 
 /// One server per run, started when first needed.
 #[derive(Debug)]
 pub struct Environment {
+    inner: Arc<Inner>,
+    record: OnceCell<Result<ServerRecord, EnvironmentError>>,
+}
+
+/// Who owns the server, and how many did before.
+#[derive(Debug, Default)]
+struct Owner {
+    client: Option<Result<Arc<Client>, EnvironmentError>>,
+    started: u32,
+}
+
+#[derive(Debug)]
+struct Inner {
     choice: ServerChoice,
-    /// Whether the processes of a test run have one server together.
-    shared: bool,
-    running: OnceCell<Result<Running, EnvironmentError>>,
+    scope: Scope,
+    client: Mutex<Owner>,
     closed: AtomicBool,
 }
 
-/// A server that was started, with what was made on it.
-#[derive(Debug)]
-struct Running {
-    record: ServerRecord,
-    /// Read while a database is made; none once the environment was shut down.
-    server: RwLock<Option<Server>>,
-    admin: Admin,
-    templates: Templates,
-}
-
 impl Environment {
-    /// An environment whose server is not started yet.
+    /// An environment whose server is not started yet, and will be its own.
     #[must_use]
     pub fn new(choice: ServerChoice) -> Self {
-        Self { choice, shared: false, running: OnceCell::new(), closed: AtomicBool::new(false) }
+        Self::with_scope(choice, Scope::Process)
     }
 
-    /// The same for a test: under nextest, which has a process for every test, all of them have one local server
-    /// together, with template databases that are built once. Its databases are its own all the same.
+    /// The same for a test: under nextest, which has a process for every test, all of them have one server together,
+    /// with template databases that are built once. Its databases are its own all the same.
     #[must_use]
     pub fn shared(choice: ServerChoice) -> Self {
-        Self { shared: true, ..Self::new(choice) }
+        Self::with_scope(choice, Scope::Run)
+    }
+
+    fn with_scope(choice: ServerChoice, scope: Scope) -> Self {
+        let inner = Inner { choice, scope, client: Mutex::default(), closed: AtomicBool::new(false) };
+        Self { inner: Arc::new(inner), record: OnceCell::new() }
     }
 
     /// Starts the server, once; later calls return what the first one found.
@@ -86,15 +112,33 @@ impl Environment {
     /// # Errors
     /// When the server cannot be had, or the environment was shut down.
     pub async fn start(&self) -> Result<&ServerRecord, EnvironmentError> {
-        self.running().await.map(|running| &running.record)
+        let record = self
+            .record
+            .get_or_init(|| async { self.blocking(|inner| Ok(inner.client()?.status()?.server)).await });
+        match record.await {
+            Ok(_) if self.inner.is_closed() => Err(EnvironmentError::Closed),
+            Ok(record) => Ok(record),
+            Err(error) => Err(error.clone()),
+        }
     }
 
-    /// A database of its own, with all migrations applied: a clone of the template database of this set.
+    /// A database of its own, with all migrations applied: one that was used and is like new, where that can be had,
+    /// else a clone of the template database of this set.
     ///
     /// # Errors
     /// When the server cannot be had or refuses, or a migration fails.
     pub async fn database(&self, migrations: &MigrationSet) -> Result<TestDatabase, EnvironmentError> {
-        self.running().await?.create(Some(migrations)).await
+        let migrations = migrations.clone();
+        self.blocking(move |inner| inner.lease(Some(&migrations), false)).await
+    }
+
+    /// The same, but certainly one that nobody has used, and in which nobody else has a session.
+    ///
+    /// # Errors
+    /// When the server cannot be had or refuses, or a migration fails.
+    pub async fn fresh_database(&self, migrations: &MigrationSet) -> Result<TestDatabase, EnvironmentError> {
+        let migrations = migrations.clone();
+        self.blocking(move |inner| inner.lease(Some(&migrations), true)).await
     }
 
     /// An empty database of its own.
@@ -102,79 +146,121 @@ impl Environment {
     /// # Errors
     /// When the server cannot be had or refuses.
     pub async fn empty_database(&self) -> Result<TestDatabase, EnvironmentError> {
-        self.running().await?.create(None).await
+        self.blocking(|inner| inner.lease(None, true)).await
     }
 
-    /// Drops a database that is no longer needed; sessions on it are terminated.
-    ///
-    /// # Errors
-    /// When the server cannot be had or refuses. After the shutdown there is nothing left to drop.
-    pub async fn release(&self, database: TestDatabase) -> Result<(), EnvironmentError> {
-        database.close().await;
-        match self.running().await {
-            Ok(running) => running.admin.drop(database.name()).await,
-            Err(EnvironmentError::Closed) => Ok(()),
-            Err(error) => Err(error),
-        }
+    /// As [`database`](Self::database) and [`fresh_database`](Self::fresh_database), where nothing is asynchronous.
+    pub(crate) fn database_blocking(
+        &self,
+        migrations: &MigrationSet,
+        fresh: bool,
+    ) -> Result<TestDatabase, EnvironmentError> {
+        self.inner.lease(Some(migrations), fresh)
     }
 
-    /// Whether the server, if one was started, still answers.
-    pub async fn is_healthy(&self) -> bool {
-        match self.running.get() {
-            Some(Ok(running)) => running.admin.is_healthy().await,
-            Some(Err(_)) | None => true,
-        }
+    /// Which of the run's servers answers now, if one does: a number that another one has not. Nothing is started.
+    pub async fn health(&self) -> Option<u64> {
+        self.blocking(|inner| match inner.present() {
+            Some(client) => Ok(client.health()?),
+            None => Ok(None),
+        })
+        .await
+        .ok()
+        .flatten()
     }
 
-    /// Stops the server and removes all that was made. Later requests fail.
+    /// Removes all that was made, and stops a server of its own. Later requests fail.
     ///
     /// # Errors
     /// When something is left behind.
     pub async fn shutdown(&self) -> Result<(), EnvironmentError> {
-        self.closed.store(true, Ordering::SeqCst);
-        // A start that is under way is waited for; one that never was will never be.
-        let running = self.running.get_or_init(|| async { Err(EnvironmentError::Closed) }).await;
-        let Ok(running) = running else { return Ok(()) };
-        let Some(server) = running.server.write().await.take() else { return Ok(()) };
-        // The databases of a server of our own go away with it.
-        let dropped = match &server {
-            Server::Local(_) => Ok(()),
-            Server::Shared(_) | Server::External(_) => running.admin.drop_all().await,
-        };
-        running.admin.close().await;
-        server.stop().await?;
-        dropped
+        let inner = Arc::clone(&self.inner);
+        let ended = task::spawn_blocking(move || inner.end());
+        ended.await.unwrap_or_else(|died| Err(EnvironmentError::Server { message: died.to_string().into() }))
     }
 
-    async fn running(&self) -> Result<&Running, EnvironmentError> {
-        let running = self.running.get_or_init(|| Running::start(&self.choice, self.shared)).await;
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(EnvironmentError::Closed);
+    /// Does what would keep a thread of the runtime waiting.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, EnvironmentError> + Send + 'static,
+    ) -> Result<T, EnvironmentError> {
+        let inner = Arc::clone(&self.inner);
+        match task::spawn_blocking(move || work(&inner)).await {
+            Ok(result) => result,
+            Err(died) => Err(EnvironmentError::Server { message: died.to_string().into() }),
         }
-        running.as_ref().map_err(Clone::clone)
     }
 }
 
-impl Running {
-    #[tracing::instrument(name = "start_server", skip_all)]
-    async fn start(choice: &ServerChoice, shared: bool) -> Result<Self, EnvironmentError> {
-        let (server, record) = if shared { Server::share(choice).await? } else { Server::start(choice).await? };
-        let admin = Admin::new(&server);
-        Ok(Self { record, server: RwLock::new(Some(server)), admin, templates: Templates::default() })
+impl Inner {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
-    async fn create(&self, migrations: Option<&MigrationSet>) -> Result<TestDatabase, EnvironmentError> {
-        let server = self.server.read().await;
-        let server = server.as_ref().ok_or(EnvironmentError::Closed)?;
-        let name = self.admin.new_name();
-        match migrations {
-            Some(migrations) => {
-                let template = self.templates.get(&self.admin, migrations).await?;
-                self.admin.create(&name, &template).await?;
-            }
-            None => self.admin.create(&name, EMPTY_TEMPLATE).await?,
+    fn lock(&self) -> std::sync::MutexGuard<'_, Owner> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever owns the server: is started when first needed.
+    fn client(&self) -> Result<Arc<Client>, EnvironmentError> {
+        let mut state = self.lock();
+        if self.is_closed() {
+            return Err(EnvironmentError::Closed);
         }
-        let url = server.url(&name);
-        Ok(TestDatabase::new(name.clone(), url, self.admin.options(&name)))
+        let Owner { client, started } = &mut *state;
+        if client.is_none() {
+            *started += 1;
+            *client = Some(Client::join(&self.choice, self.scope).map(Arc::new).map_err(EnvironmentError::from));
+        }
+        client.clone().unwrap_or(Err(EnvironmentError::Closed))
+    }
+
+    fn present(&self) -> Option<Arc<Client>> {
+        self.lock().client.as_ref()?.as_ref().ok().cloned()
+    }
+
+    /// Forgets a supervisor that is gone, so that there is another next time. Whether there may be one.
+    fn forget(&self, lost: &Arc<Client>) -> bool {
+        let Owner { client, started } = &mut *self.lock();
+        if let Some(Ok(present)) = client
+            && Arc::ptr_eq(present, lost)
+        {
+            *client = None;
+        }
+        *started < SUPERVISORS_MAX
+    }
+
+    fn lease(&self, migrations: Option<&MigrationSet>, fresh: bool) -> Result<TestDatabase, EnvironmentError> {
+        let leased = self.leased(migrations, fresh)?;
+        let options = leased.lease.connect_options();
+        let options = options.map_err(|error| EnvironmentError::Server { message: error.to_string().into() })?;
+        Ok(TestDatabase::new(leased, options))
+    }
+
+    fn leased(&self, migrations: Option<&MigrationSet>, fresh: bool) -> Result<Leased, EnvironmentError> {
+        loop {
+            let client = self.client()?;
+            match client.lease(migrations, fresh) {
+                Ok(leased) => return Ok(leased?),
+                Err(SupervisorError::Lost(_)) if self.forget(&client) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn end(&self) -> Result<(), EnvironmentError> {
+        self.closed.store(true, Ordering::SeqCst);
+        // A start that is under way is waited for.
+        let client = self.lock().client.take();
+        let Some(Ok(client)) = client else { return Ok(()) };
+        if !client.is_own() {
+            return Ok(());
+        }
+        match client.end(false) {
+            Ok(ended) => Ok(ended?),
+            // Gone already, and others have cleaned up.
+            Err(SupervisorError::Lost(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -161,6 +161,9 @@ pub struct CaseRecord {
     pub outcome: Outcome,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// How to look at its databases, which stay for a while, if it did not pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
 }
 
 /// Explanation latency of one workload.

@@ -95,6 +95,7 @@ mod tests {
             batch: Batch::Compute,
             outcome: outcome.clone(),
             duration_ms: 0,
+            kept: Vec::new(),
         }));
         record
     }

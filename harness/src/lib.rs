@@ -16,6 +16,7 @@ mod panic;
 pub mod property;
 pub mod redact;
 pub mod report;
+mod role;
 pub mod runner;
 pub mod schema;
 pub mod server;
@@ -23,8 +24,11 @@ pub mod session;
 pub mod strategy;
 pub mod suite;
 pub mod suites;
-mod template;
+pub mod supervisor;
 pub mod workload;
+
+pub use database::TestDatabase;
+pub use migration_set::MigrationSet as Migrations;
 
 /// An error and its causes on one line, from the outermost to the innermost.
 #[must_use]

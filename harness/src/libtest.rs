@@ -51,7 +51,7 @@ impl SharedSession {
                 .parse()
                 .map_err(|_| format!("in {SEED_VARIABLE}: expected a whole number below 2^64, found {text:?}"))?,
         };
-        let options = Options { seed, concurrency: 1, time_limit: CASE_TIME_LIMIT };
+        let options = Options { seed, concurrency: 1, time_limit: CASE_TIME_LIMIT, keep: true };
         Ok(Self { options, started: OnceLock::new(), quiet: RwLock::new(()) })
     }
 
@@ -73,10 +73,11 @@ impl SharedSession {
             Outcome::Passed => Ok(()),
             Outcome::Skipped { reason } => Err(format!("not run: {reason}")),
             outcome => Err(format!(
-                "{}: {}\n\n{}",
+                "{}: {}\n\n{}{}",
                 outcome.word(),
                 outcome.explanation(),
-                report::rerun_commands(RUN_COMMAND, &record.id, self.options.seed).join("\n")
+                report::rerun_commands(RUN_COMMAND, &record.id, self.options.seed).join("\n"),
+                record.kept.iter().map(|open| format!("\nits database: {open}")).collect::<String>(),
             )),
         }
     }

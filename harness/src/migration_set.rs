@@ -6,6 +6,7 @@ mod directory;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sqlx::AssertSqlSafe;
 use sqlx::SqlSafeStr as _;
@@ -19,8 +20,14 @@ pub const MIGRATIONS_MAX: usize = 10_000;
 /// The longest script, in bytes.
 pub const SCRIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+impl From<&Migrator> for MigrationSet {
+    fn from(migrator: &Migrator) -> Self {
+        Self::from_migrator(migrator)
+    }
+}
+
 /// One migration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Migration {
     /// The version; unique in its set.
     pub version: i64,
@@ -73,7 +80,7 @@ impl Migration {
 }
 
 /// Migrations in the order of their versions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationSet {
     migrations: Vec<Migration>,
 }

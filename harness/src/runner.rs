@@ -23,7 +23,7 @@ pub const CASE_TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How long a case that exceeded its time limit may take to let go before its thread is left behind.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long the environment may take to drop a case's databases, or to say that it is alive.
+/// How long the environment may take to take a case's databases back, or to say that it is alive.
 const ENVIRONMENT_LIMIT: Duration = Duration::from_secs(15);
 
 /// The most text that one outcome is recorded with.
@@ -38,6 +38,8 @@ pub struct Options {
     pub concurrency: usize,
     /// The time that a case may take.
     pub time_limit: Duration,
+    /// Whether the databases of a case that does not pass stay for a while.
+    pub keep: bool,
 }
 
 /// Runs one case, whatever it does, and releases its databases.
@@ -52,35 +54,19 @@ pub async fn run_case(
     if let Some(reason) = &case.skip {
         return (record(case, Outcome::Skipped { reason: reason.clone() }, Duration::ZERO), Vec::new());
     }
-    if !has_its_server(case, environment).await {
-        let message = "the database server is gone; the case was not begun".to_owned();
-        return (record(case, Outcome::Errored { message }, Duration::ZERO), Vec::new());
-    }
     let started = Instant::now();
     let context = CaseContext::new(case.id.clone(), options.seed, Arc::clone(environment));
     let mut outcome = attempt(case, context.clone(), options.time_limit).await;
     let duration = started.elapsed();
     // A subject cannot be blamed for what it did without a server.
-    if outcome.is_failure() && !has_its_server(case, environment).await {
+    if outcome.is_failure() && timeout(ENVIRONMENT_LIMIT, context.lost_its_server()).await.unwrap_or(true) {
         outcome = Outcome::Errored {
-            message: format!("the database server is gone; the case ended with: {}", outcome.explanation()),
+            message: format!("the database server was lost; the case ended with: {}", outcome.explanation()),
         };
     }
-    let released = match timeout(ENVIRONMENT_LIMIT, context.release()).await {
-        Ok(released) => released.map_err(|error| crate::error_chain(&error)),
-        Err(_) => Err(format!("expected the case's databases to be dropped within {ENVIRONMENT_LIMIT:?}")),
-    };
-    if let Err(message) = released
-        && outcome == Outcome::Passed
-    {
-        outcome = Outcome::Errored { message };
-    }
-    (record(case, outcome, duration), context.take_latencies())
-}
-
-/// Whether the server answers that the case relies on: true as well when it is not started yet.
-async fn has_its_server(case: &PlannedCase, environment: &Environment) -> bool {
-    case.batch != Batch::Database || timeout(ENVIRONMENT_LIMIT, environment.is_healthy()).await.unwrap_or(false)
+    let kept = if options.keep && outcome != Outcome::Passed { context.keep() } else { Vec::new() };
+    let _ = timeout(ENVIRONMENT_LIMIT, context.release()).await;
+    (CaseRecord { kept, ..record(case, outcome, duration) }, context.take_latencies())
 }
 
 /// Runs the case on a thread of its own: one that computes without ever yielding still has a time limit, and
@@ -214,6 +200,7 @@ fn record(case: &PlannedCase, outcome: Outcome, duration: Duration) -> CaseRecor
         batch: case.batch,
         outcome,
         duration_ms: millis(duration),
+        kept: Vec::new(),
     }
 }
 

@@ -47,6 +47,8 @@ impl Place {
         for variable in ["PROOFMARK_SEED", "PROOFMARK_DATABASE_URL", "PROOFMARK_LOG"] {
             command.env_remove(variable);
         }
+        // Not what else the machine may have; and nothing is kept for a user who does not come.
+        command.envs([("PROOFMARK_SERVER", "local"), ("PROOFMARK_KEEP_MINUTES", "0")]);
         command
     }
 
@@ -117,9 +119,15 @@ fn a_wrong_server_is_refused_without_its_password() {
     place.run("run --server nonsense").expect(2, &["`auto`", "`local`", "postgres://"]);
     let ended = place.run("run --server mysql://me:secret@host/db").expect(2, &["postgres://", "mysql://"]);
     assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
-    let output = place.command(["run"]).env("PROOFMARK_DATABASE_URL", "mysql://me:secret@host/db").output();
+    let output = place
+        .command(["run"])
+        .env("PROOFMARK_SERVER", "")
+        .env("PROOFMARK_DATABASE_URL", "mysql://me:secret@host/db")
+        .output();
     let ended = Ended::new(&output.unwrap()).expect(2, &["PROOFMARK_DATABASE_URL", "mysql://"]);
     assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+    let output = place.command(["run"]).env("PROOFMARK_SERVER", "somewhere").output();
+    Ended::new(&output.unwrap()).expect(2, &["PROOFMARK_SERVER", "somewhere"]);
 }
 
 #[test]
@@ -312,9 +320,11 @@ fn a_server_that_dies_is_not_the_subjects_fault() {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     let mut text = String::new();
     stdout.read_to_string(&mut text).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(3), "{text}");
+    // Another takes its place; what ran at that moment is told apart from what failed.
+    assert!(matches!(child.wait().unwrap().code(), Some(0 | 3)), "{text}");
     let record = json::read(&place.last_run()).unwrap();
     assert_eq!(record.count(Outcome::is_failure), 0, "{text}");
+    assert!(record.count(|outcome| matches!(outcome, Outcome::Errored { .. })) <= 1, "{text}");
     wait_until_gone(&directory);
 }
 

@@ -179,7 +179,7 @@ fn named(name: &str, subject: &str, batch: Batch, probe: &Arc<Probe>) -> Planned
 }
 
 fn options() -> Options {
-    Options { seed: 7, concurrency: 4, time_limit: GUARD }
+    Options { seed: 7, concurrency: 4, time_limit: GUARD, keep: false }
 }
 
 /// Runs cases to their end and returns what happened.

@@ -39,7 +39,7 @@ const _: () = assert_every_case_has_a_mutant(suites::migrations::CASES, migratio
 const _: () = assert_every_case_has_a_mutant(suites::repositories::CASES, repositories::MUTANTS);
 
 /// Generated data is the same in every run: whether a fault is found must not be a matter of luck.
-const OPTIONS: Options = Options { seed: 1, concurrency: 1, time_limit: Duration::from_secs(120) };
+const OPTIONS: Options = Options { seed: 1, concurrency: 1, time_limit: Duration::from_secs(120), keep: false };
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static ENVIRONMENT: LazyLock<Arc<Environment>> =

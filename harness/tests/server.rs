@@ -76,25 +76,28 @@ async fn databases_are_isolated_and_nothing_is_left() {
 
     // Released although a client is still there.
     let name = two.name().to_owned();
-    environment.release(two).await.unwrap();
-    let left = "SELECT count(*) FROM pg_database WHERE datname = $1";
-    let left: i64 = sqlx::query_scalar(left).bind(name).fetch_one(one.pool()).await.unwrap();
-    assert_eq!(left, 0);
-    assert!(environment.is_healthy().await);
+    two.release().await;
+    let sessions =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name <> 'proofmark keeper'";
+    let started = Instant::now();
+    while sqlx::query_scalar::<_, i64>(sessions).bind(&name).fetch_one(one.pool()).await.unwrap() > 0 {
+        assert!(started.elapsed() < HANG);
+    }
+    assert!(environment.health().await.is_some());
 
     environment.shutdown().await.unwrap();
     assert!(!directory.exists());
     assert_eq!(processes_of(&directory), Vec::<String>::new());
     assert!(matches!(environment.start().await, Err(EnvironmentError::Closed)));
     assert!(matches!(environment.database(&set).await, Err(EnvironmentError::Closed)));
-    environment.release(one).await.unwrap();
+    one.release().await;
     environment.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_that_was_never_needed_starts_nothing() {
     let environment = Environment::new(ServerChoice::Local);
-    assert!(environment.is_healthy().await);
+    assert!(environment.health().await.is_none());
     environment.shutdown().await.unwrap();
     assert!(matches!(environment.start().await, Err(EnvironmentError::Closed)));
 }
@@ -151,7 +154,7 @@ async fn many_cases_at_once_get_their_databases() {
             let database = environment.database(&set).await.unwrap();
             let query = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM things");
             assert_eq!(query.fetch_one(database.pool()).await.unwrap(), 2);
-            environment.release(database).await.unwrap();
+            database.release().await;
         });
     }
     while let Some(case) = cases.join_next().await {
@@ -196,7 +199,7 @@ struct Holder(Child);
 impl Holder {
     fn start(variables: &[(&str, &Path)]) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["holder", "--exact", "--ignored", "--nocapture"]).env_remove("PROOFMARK_DATABASE_URL");
+        command.args(["holder", "--exact", "--ignored", "--nocapture"]).env("PROOFMARK_SERVER", "local");
         command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
         Self(command.spawn().unwrap())
     }
@@ -304,7 +307,11 @@ fn a_server_that_does_not_start_is_an_error_with_its_log() {
     }
     std::fs::set_permissions(binaries.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let cache = tempfile::tempdir().unwrap();
-    let variables = [("PROOFMARK_POSTGRES_BIN", binaries.path()), ("PROOFMARK_CACHE_DIR", cache.path())];
+    let variables = [
+        ("PROOFMARK_POSTGRES_BIN", binaries.path()),
+        ("PROOFMARK_POSTGRES_VERSION", Path::new("17")),
+        ("PROOFMARK_CACHE_DIR", cache.path()),
+    ];
     let error = Holder::start(&variables).says("error: ");
     for part in
         ["postgres failed: it ended with exit status: 3", "command: ", "process id: ", "directory: ", "no way"]
@@ -333,11 +340,11 @@ async fn a_given_server_keeps_what_is_not_ours() {
     let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM things").fetch_one(ours.pool()).await.unwrap();
     assert_eq!(rows, 2);
     let client = PgPoolOptions::new().connect(ours.url()).await.unwrap();
-    assert_eq!(names().await.len(), before.len() + 2);
+    assert!(names().await.len() >= before.len() + 2);
     guest.shutdown().await.unwrap();
     drop(client);
     assert_eq!(names().await, before);
-    assert!(host.is_healthy().await);
+    assert!(host.health().await.is_some());
     host.shutdown().await.unwrap();
 }
 

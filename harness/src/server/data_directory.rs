@@ -4,25 +4,25 @@
 //! when it is complete, so that processes that race for it, or are killed at it, do no harm; the number and
 //! size of its files are recorded, so that one that lost files is noticed and made anew.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
 use super::binaries::Binaries;
+use super::cache::Cache;
 use super::local::LocalError;
+use super::owner::Owner;
 use super::process::Process;
 use super::run_directory::RunDirectory;
 
-/// Names the directory of the cache.
-pub(crate) const CACHE_VARIABLE: &str = "PROOFMARK_CACHE_DIR";
-
 /// Changes whenever the cache's layout does.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// Small segments: sixteen times less to write, to copy and to keep in memory. An initdb that is stopped leaves its
 /// directory to us, so that its helpers can end in order.
@@ -36,26 +36,21 @@ const INITDB_ARGUMENTS: [&str; 7] = [
     "--wal-segsize=1",
 ];
 
+/// The first version that makes checksums of pages unless told not to.
+const CHECKSUMS_BY_DEFAULT: u32 = 18;
+
 const INITDB_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// More threads than this wait for each other in the file system.
+const COPY_THREADS_MAX: usize = 4;
+
+/// The largest file of a fresh data directory has a megabyte.
+const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What is in the cache is removed when it is older than this: unfinished, it belongs to a process that was killed;
 /// finished, often to a version that is no longer installed, and else it is made anew in a second.
 const STALE_AFTER: [(&str, Duration); 2] =
     [("building-", Duration::from_secs(600)), ("golden-", Duration::from_secs(30 * 24 * 3600))];
-
-/// The cache that the user named cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the cache directory {} that {CACHE_VARIABLE} names cannot be used: {source}; expected a directory that can \
-     be written to: name another, or unset {CACHE_VARIABLE}", directory.display()
-)]
-pub struct CacheError {
-    /// The directory.
-    pub directory: PathBuf,
-    /// What went wrong.
-    #[source]
-    pub source: io::Error,
-}
 
 /// What a directory holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,35 +62,6 @@ struct Contents {
 impl Contents {
     fn text(&self) -> String {
         format!("{} files, {} bytes\n", self.files, self.bytes)
-    }
-}
-
-/// Where golden directories are kept.
-struct Cache {
-    directory: PathBuf,
-    explicit: bool,
-}
-
-impl Cache {
-    /// The user's choice, else the customary place; none without a home directory.
-    fn find() -> Option<Self> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        if let Some(directory) = variable(CACHE_VARIABLE) {
-            return Some(Self { directory, explicit: true });
-        }
-        let parent = variable("XDG_CACHE_HOME")
-            .filter(|path| path.is_absolute())
-            .or_else(|| variable("HOME").filter(|path| path.is_absolute()).map(|home| home.join(".cache")))?;
-        Some(Self { directory: parent.join("proofmark"), explicit: false })
-    }
-
-    /// An error of a cache that the user named is told; any other cache is only there to save time.
-    fn tolerate(&self, error: io::Error) -> Result<(), CacheError> {
-        if self.explicit {
-            return Err(CacheError { directory: self.directory.clone(), source: error });
-        }
-        tracing::warn!(directory = %self.directory.display(), %error, "the cache cannot be used");
-        Ok(())
     }
 }
 
@@ -130,11 +96,7 @@ pub(super) fn prepare(binaries: &Binaries, run: &mut RunDirectory) -> Result<(),
 /// Sixteen hexadecimal digits that stand for all that the golden directory depends on.
 fn key(binaries: &Binaries) -> String {
     let text = format!("{LAYOUT}\n{}\n{}\n{INITDB_ARGUMENTS:?}", binaries.directory.display(), binaries.version);
-    let mut key = String::new();
-    for byte in Sha256::digest(text).iter().take(8) {
-        let _ = write!(key, "{byte:02x}");
-    }
-    key
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Copies the golden directory if there is a complete one.
@@ -144,11 +106,14 @@ fn copy_golden(golden: &Path, run: &RunDirectory) -> io::Result<bool> {
         let _ = fs::remove_dir_all(golden);
         return Ok(false);
     };
-    let mut copied = Contents::default();
-    match copy(&golden.join("data"), &run.data(), &|path| run.give(path), &mut copied) {
-        Ok(()) if copied.text() == expected => Ok(true),
-        result => {
-            tracing::warn!(golden = %golden.display(), ?result, ?copied, expected, "a spoiled golden copy is made anew");
+    match copy(&golden.join("data"), &run.data(), run.owner()) {
+        Ok(copied) if copied.text() == expected => Ok(true),
+        // No fault of the golden one.
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Err(error)
+        }
+        copied => {
+            tracing::warn!(golden = %golden.display(), ?copied, expected, "a spoiled golden copy is made anew");
             if run.data().exists() {
                 fs::remove_dir_all(run.data())?;
             }
@@ -161,7 +126,7 @@ fn copy_golden(golden: &Path, run: &RunDirectory) -> io::Result<bool> {
 
 /// A place in the cache for a new golden directory; what is stale makes room for it.
 fn begin(cache: &Cache) -> io::Result<tempfile::TempDir> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache.directory)?;
+    cache.create()?;
     for entry in fs::read_dir(&cache.directory)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -179,8 +144,7 @@ fn begin(cache: &Cache) -> io::Result<tempfile::TempDir> {
 
 /// Makes the run's pristine data directory the golden one.
 fn finish(building: tempfile::TempDir, golden: &Path, run: &RunDirectory) -> io::Result<()> {
-    let mut contents = Contents::default();
-    copy(&run.data(), &building.path().join("data"), &|_| Ok(()), &mut contents)?;
+    let contents = copy(&run.data(), &building.path().join("data"), None)?;
     fs::write(building.path().join("contents"), contents.text())?;
     match fs::rename(building.path(), golden) {
         Ok(()) => {
@@ -193,33 +157,80 @@ fn finish(building: tempfile::TempDir, golden: &Path, run: &RunDirectory) -> io:
     }
 }
 
-/// Copies a tree of directories and regular files, which is all that a fresh data directory consists of.
-fn copy(
-    from: &Path,
-    to: &Path,
-    adopt: &dyn Fn(&Path) -> io::Result<()>,
-    contents: &mut Contents,
-) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(to)?;
-    adopt(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target, adopt, contents)?;
-        } else {
-            contents.bytes += fs::copy(entry.path(), &target)?;
-            contents.files += 1;
-            adopt(&target)?;
+/// Copies a tree of directories and regular files, which is all that a fresh data directory consists of, and gives
+/// it to a user. The files are many and small, so that threads share them.
+fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> io::Result<Contents> {
+    let mut directories = vec![PathBuf::new()];
+    let mut files = Vec::new();
+    while let Some(directory) = directories.pop() {
+        make_directory(&to.join(&directory), owner)?;
+        for entry in fs::read_dir(from.join(&directory))? {
+            let entry = entry?;
+            let path = directory.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                directories.push(path);
+            } else {
+                files.push(path);
+            }
         }
     }
-    Ok(())
+    let files = Mutex::new(files.into_iter());
+    let copy_files = || {
+        let mut contents = Contents::default();
+        let mut buffer = Vec::new();
+        loop {
+            // In a statement of its own, so that the lock is released at its end.
+            let next = files.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(path) = next else { return io::Result::Ok(contents) };
+            contents.bytes += copy_file(&from.join(&path), &to.join(&path), owner, &mut buffer)?;
+            contents.files += 1;
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(COPY_THREADS_MAX);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(copy_files)).collect();
+        let mut total: Contents = copy_files()?;
+        for other in others {
+            let contents = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            total.files += contents.files;
+            total.bytes += contents.bytes;
+        }
+        Ok(total)
+    })
+}
+
+fn make_directory(path: &Path, owner: Option<Owner>) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    match owner {
+        Some(Owner { uid, gid }) => std::os::unix::fs::chown(path, Some(uid), Some(gid)),
+        None => Ok(()),
+    }
+}
+
+/// Copies a file through memory, as that takes the fewest calls, and returns its size; the largest is a segment of
+/// the log.
+fn copy_file(from: &Path, to: &Path, owner: Option<Owner>, buffer: &mut Vec<u8>) -> io::Result<u64> {
+    buffer.clear();
+    let bytes = File::open(from)?.take(FILE_MAX_BYTES + 1).read_to_end(buffer)? as u64;
+    if bytes > FILE_MAX_BYTES {
+        return Err(io::Error::other(format!("{} has more than {FILE_MAX_BYTES} bytes", from.display())));
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    file.write_all(buffer)?;
+    if let Some(Owner { uid, gid }) = owner {
+        std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
+    }
+    Ok(bytes)
 }
 
 fn initdb(binaries: &Binaries, run: &mut RunDirectory) -> Result<(), LocalError> {
     let log = run.path().join("initdb.log");
     let mut command = binaries.command("initdb");
-    command.args(INITDB_ARGUMENTS).arg("--pgdata").arg(run.data());
+    command.args(INITDB_ARGUMENTS);
+    if binaries.major >= CHECKSUMS_BY_DEFAULT {
+        command.arg("--no-data-checksums");
+    }
+    command.arg("--pgdata").arg(run.data());
     let mut process = Process::spawn(&command, run, &log)?;
     match process.wait(INITDB_TIME_MAX) {
         Ok(Some(status)) if status.success() => Ok(()),
@@ -246,7 +257,7 @@ mod tests {
     fn a_golden_copy_that_lost_a_file_is_noticed_and_removed() {
         let golden = tree();
         fs::write(golden.path().join("contents"), Contents { files: 2, bytes: 8194 }.text()).unwrap();
-        let run = RunDirectory::create(OWN_PREFIX).unwrap();
+        let run = RunDirectory::create(OWN_PREFIX, Owner::needed().unwrap()).unwrap();
         assert!(copy_golden(golden.path(), &run).unwrap());
         fs::remove_dir_all(run.data()).unwrap();
         fs::remove_file(golden.path().join("data/base/1/112")).unwrap();

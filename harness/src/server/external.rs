@@ -140,8 +140,8 @@ impl ExternalServer {
         self.options.clone()
     }
 
-    pub(super) fn url(&self, database: &str) -> String {
-        self.url.with_database(database)
+    pub(super) fn url_of_server(&self) -> &DatabaseUrl {
+        &self.url
     }
 }
 

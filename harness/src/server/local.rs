@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
+use rustix::process::Signal;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use super::ServerError;
 use super::address::{Address, USER};
 use super::binaries::Binaries;
 use super::data_directory;
+use super::owner::Owner;
 use super::process::Process;
 use super::run_directory::{OWN_PREFIX, RunDirectory};
 use crate::event::ServerRecord;
@@ -22,14 +23,14 @@ use crate::event::ServerRecord;
 /// How long the server may take until it answers.
 const READY_TIME_MAX: Duration = Duration::from_secs(30);
 
-const READY_POLL_INTERVAL: Duration = Duration::from_millis(5);
+const READY_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How often another port is tried when one was taken between our finding it free and the server's using it.
 const PORT_ATTEMPTS: u32 = 5;
 
 /// The data is worth nothing after the run, so that nothing is done to keep it; what is left are the settings
 /// that bound what a server takes, and those that make runs on different machines alike.
-const SETTINGS: [&str; 18] = [
+pub(super) const SETTINGS: [&str; 17] = [
     "fsync=off",
     "synchronous_commit=off",
     "full_page_writes=off",
@@ -41,7 +42,6 @@ const SETTINGS: [&str; 18] = [
     "max_connections=200",
     // A client that was killed leaves no query behind that goes on, or waits for a lock.
     "client_connection_check_interval=1s",
-    "listen_addresses=127.0.0.1",
     // In the data directory, so that nothing stays in the system's shared memory when the server is killed.
     "dynamic_shared_memory_type=mmap",
     "log_destination=stderr",
@@ -136,6 +136,7 @@ pub struct LocalServer {
     process: Process,
     run: RunDirectory,
     address: Address,
+    binaries: Binaries,
 }
 
 impl LocalServer {
@@ -151,8 +152,14 @@ impl LocalServer {
     pub(super) async fn start_as(prefix: &'static str, why: &str) -> Result<(Self, ServerRecord), ServerError> {
         let started = Instant::now();
         let prepared = tokio::task::spawn_blocking(|| {
-            let binaries = Binaries::find()?;
-            let mut run = RunDirectory::create(prefix)?;
+            let owner = Owner::needed()?;
+            // Each starts a program and waits for it.
+            let (binaries, run) = std::thread::scope(|scope| {
+                let run = scope.spawn(|| RunDirectory::create(prefix, owner));
+                let binaries = Binaries::find_for(owner);
+                (binaries, run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            });
+            let (binaries, mut run) = (binaries?, run?);
             data_directory::prepare(&binaries, &mut run)?;
             allow_access(&run)?;
             Ok::<_, ServerError>((binaries, run))
@@ -161,13 +168,13 @@ impl LocalServer {
             Ok(prepared) => prepared?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let (server, version) = Self::run(&binaries, run).await?;
+        let (server, version) = Self::run(binaries, run).await?;
         let record = ServerRecord {
             kind: "local".to_owned(),
             version,
             origin: format!(
                 "binaries in {}, files in {}; local as {why}",
-                binaries.directory.display(),
+                server.binaries.directory.display(),
                 server.run.path().display()
             ),
             ready_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -175,24 +182,16 @@ impl LocalServer {
         Ok((server, record))
     }
 
-    async fn run(binaries: &Binaries, mut run: RunDirectory) -> Result<(Self, String), LocalError> {
+    async fn run(binaries: Binaries, mut run: RunDirectory) -> Result<(Self, String), LocalError> {
         let mut attempt = 1;
         loop {
             let port = free_port().map_err(|source| LocalError::Directory { path: "127.0.0.1".into(), source })?;
-            let mut command = binaries.command("postgres");
-            command.arg("-D").arg(run.data()).arg("-k").arg(run.path());
-            command.args(["-p", &port.to_string()]);
-            for setting in SETTINGS {
-                command.args(["-c", setting]);
-            }
-            command.arg("-c").arg(format!("hba_file={}", access_file(&run).display()));
-            let log = run.path().join("postgres.log");
-            let mut process = Process::spawn(&command, &mut run, &log)?;
+            let mut process = spawn(&binaries, &mut run, port, &[])?;
             let mut address = Address { directory: run.path().to_owned(), port, password: String::new() };
             match ready(&mut process, &address.connect_options()).await {
                 Ok((password, version)) => {
                     address.password = password;
-                    return Ok((Self { process, run, address }, version));
+                    return Ok((Self { process, run, address, binaries }, version));
                 }
                 Err(_) if attempt < PORT_ATTEMPTS && process.log_tail().contains("could not bind") => attempt += 1,
                 Err(what) => return Err(process.failure(what)),
@@ -204,15 +203,24 @@ impl LocalServer {
         &self.address
     }
 
-    /// From now on the server lives as long as another process, whatever becomes of this one. When that process is
-    /// gone, the directory `meeting_point` goes as well.
-    pub(super) fn hand_over(mut self, to: Pid, meeting_point: &Path) -> Result<Address, LocalError> {
-        let handed_over = self.run.hand_over(to, meeting_point);
-        handed_over.map_err(|source| LocalError::Follower { source })?;
-        let address = self.address.clone();
-        // Dropped, it would stop. It holds nothing but memory.
-        std::mem::forget(self);
-        Ok(address)
+    /// Ends the server's process as it is, if it is still there.
+    pub(super) async fn crash(&mut self, signal: Signal) {
+        self.process.signal(signal);
+        while matches!(self.process.ended(), Ok(None)) {
+            tokio::time::sleep(READY_POLL_INTERVAL).await;
+        }
+        // What a killed server has left of itself would go on for a moment, and be in the way of the next.
+        self.process.stop();
+    }
+
+    /// Starts a server that was ended again, with the same files at the same address.
+    pub(super) async fn restart(&mut self, settings: &[&str]) -> Result<(), LocalError> {
+        self.process.stop();
+        self.process = spawn(&self.binaries, &mut self.run, self.address.port, settings)?;
+        let answer = ready(&mut self.process, &self.address.connect_options()).await;
+        let (password, _) = answer.map_err(|what| self.process.failure(what))?;
+        self.address.password = password;
+        Ok(())
     }
 
     pub(super) async fn stop(mut self) -> Result<(), LocalError> {
@@ -226,6 +234,23 @@ impl LocalServer {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
+}
+
+fn spawn(
+    binaries: &Binaries,
+    run: &mut RunDirectory,
+    port: u16,
+    settings: &[&str],
+) -> Result<Process, LocalError> {
+    let mut command = binaries.command("postgres");
+    command.arg("-D").arg(run.data()).arg("-k").arg(run.path());
+    command.args(["-p", &port.to_string()]);
+    for setting in SETTINGS.iter().chain(&["listen_addresses=127.0.0.1"]).chain(settings) {
+        command.args(["-c", setting]);
+    }
+    command.arg("-c").arg(format!("hba_file={}", access_file(run).display()));
+    let log = run.path().join("postgres.log");
+    Process::spawn(&command, run, &log)
 }
 
 /// Waits until the server answers a query; returns the password that was set, and the version.

@@ -87,6 +87,14 @@ impl Process {
         }))
     }
 
+    /// Sends it a signal, if it is still there.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let (Ok(None), Some(id)) = (self.ended(), id) {
+            let _ = rustix::process::kill_process(id, signal);
+        }
+    }
+
     /// Stops it at once, without care for its data: that will be deleted.
     pub(super) fn stop(&mut self) {
         if let Ok(Some(_)) = self.ended() {

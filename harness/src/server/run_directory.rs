@@ -2,26 +2,33 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::Pid;
 use uuid::Uuid;
 
 use super::local::LocalError;
+use super::owner::Owner;
 use super::watchdog::Watchdog;
+use crate::role::ROLE_VARIABLE;
 
 /// How the names of directories begin whose server belongs to one process.
-pub(super) const OWN_PREFIX: &str = "proofmark-";
+pub(crate) const OWN_PREFIX: &str = "proofmark-";
 
 /// How the names of directories begin that the processes of a run share.
-pub(super) const SHARED_PREFIX: &str = "proofmark-shared-";
+pub(crate) const SHARED_PREFIX: &str = "proofmark-shared-";
 
-/// Room that a file system must have before it is used, in bytes.
-const ROOM_MIN_BYTES: u64 = 512 * 1024 * 1024;
+/// Names the directory that the files of servers are put into, instead of memory where there is room.
+pub(crate) const RUN_DIRECTORY_VARIABLE: &str = "PROOFMARK_RUN_DIR";
+
+/// Room that memory must have before it is used, in bytes. In a container it often has 64 MiB.
+const MEMORY_MIN_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Room without which a server cannot even be started, in bytes.
+const ROOM_MIN_BYTES: u64 = 96 * 1024 * 1024;
 
 /// The longest path of a Unix socket that every system takes, in bytes.
 const SOCKET_PATH_MAX_BYTES: usize = 103;
@@ -29,32 +36,6 @@ const SOCKET_PATH_MAX_BYTES: usize = 103;
 const REMOVE_RETRIES: u32 = 20;
 
 const REMOVE_RETRY_INTERVAL: Duration = Duration::from_millis(50);
-
-/// The user that server processes run as when we are root: Postgres refuses to run as root.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Owner {
-    uid: u32,
-    gid: u32,
-}
-
-impl Owner {
-    /// Nobody but ourselves, unless we are root.
-    fn needed() -> Result<Option<Self>, LocalError> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(None);
-        }
-        ["postgres", "nobody"].into_iter().find_map(Self::named).map(Some).ok_or(LocalError::NoUser)
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        // `id` asks every source of users that the system has; a look into /etc/passwd would not.
-        let ask = |flag: &str| {
-            let output = Command::new("id").args([flag, name]).stdin(Stdio::null()).output().ok()?;
-            String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-        };
-        Some(Self { uid: ask("-u")?, gid: ask("-g")? })
-    }
-}
 
 /// A private directory, removed when dropped, and by the watchdog when nobody is left to drop it.
 #[derive(Debug)]
@@ -67,13 +48,17 @@ pub(super) struct RunDirectory {
 impl RunDirectory {
     /// In memory where there is room (a database is cloned twenty times as fast there as on a disk), else in the
     /// directory for temporary files, else in `/tmp`.
-    pub(super) fn create(prefix: &str) -> Result<Self, LocalError> {
-        let owner = Owner::needed()?;
+    pub(super) fn create(prefix: &str, owner: Option<Owner>) -> Result<Self, LocalError> {
+        if let Some(named) = std::env::var_os(RUN_DIRECTORY_VARIABLE).filter(|value| !value.is_empty()) {
+            let refused = |error| format!("{} ({RUN_DIRECTORY_VARIABLE}): {error}", Path::new(&named).display());
+            let created = Self::create_in(Path::new(&named), prefix, owner);
+            return created.map_err(|error| LocalError::NoDirectory { refused: refused(error) });
+        }
         let temporary = std::env::temp_dir();
         let memory = Path::new("/dev/shm");
         let mut refused = Vec::new();
         for parent in [memory, &temporary, Path::new("/tmp")] {
-            if parent == memory && !has_room(memory) {
+            if parent == memory && room(memory).is_ok_and(|bytes| bytes < MEMORY_MIN_BYTES) {
                 continue;
             }
             match Self::create_in(parent, prefix, owner) {
@@ -86,8 +71,13 @@ impl RunDirectory {
 
     fn create_in(parent: &Path, prefix: &str, owner: Option<Owner>) -> io::Result<Self> {
         let parent = parent.canonicalize()?;
-        if owner.is_some() && !is_open_to_all(&parent)? {
-            return Err(io::Error::other("the user that the server runs as cannot get there"));
+        if let Some(owner) = owner {
+            owner.check_reaches(&parent)?;
+        }
+        let bytes = room(&parent)?;
+        if bytes < ROOM_MIN_BYTES {
+            let message = format!("expected room for {ROOM_MIN_BYTES} bytes, found {bytes}");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, message));
         }
         let name = Uuid::new_v4().simple().to_string();
         let path = parent.join(format!("{prefix}{}", &name[..12]));
@@ -114,6 +104,11 @@ impl RunDirectory {
         self.path().join("data")
     }
 
+    /// The user that the server runs as, if that is not ourselves.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.owner
+    }
+
     /// Gives a file to the user that the server runs as.
     pub(super) fn give(&self, path: &Path) -> io::Result<()> {
         match self.owner {
@@ -127,15 +122,15 @@ impl RunDirectory {
     pub(super) fn spawn(&mut self, command: &Command, output: File) -> io::Result<Child> {
         let mut gate = Command::new("/bin/sh");
         gate.args(["-c", "read -r go && exec \"$@\" </dev/null", "proofmark-gate"]);
-        gate.arg(command.get_program()).args(command.get_args());
+        gate.arg(command.get_program()).args(command.get_args()).env_remove(ROLE_VARIABLE);
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => gate.env(name, value),
                 None => gate.env_remove(name),
             };
         }
-        if let Some(Owner { uid, gid }) = self.owner {
-            gate.uid(uid).gid(gid);
+        if let Some(owner) = self.owner {
+            owner.take(&mut gate);
         }
         gate.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
         let mut child = gate.current_dir(&self.path).process_group(0).spawn()?;
@@ -147,14 +142,19 @@ impl RunDirectory {
         Ok(child)
     }
 
-    /// Leaves the directory, and what runs in it, to another process's lifetime.
-    pub(super) fn hand_over(&mut self, to: Pid, meeting_point: &Path) -> io::Result<()> {
-        self.watchdog.hand_over(to, meeting_point)
+    /// Removes the piece of shared memory that a server which was killed has left, to keep others from its files.
+    fn remove_segment(&self) {
+        let Ok(file) = fs::read_to_string(self.data().join("postmaster.pid")) else { return };
+        // The line has the key and the id.
+        if let Some(id) = file.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
+            let _ = Command::new("ipcrm").args(["-m", id]).stdin(Stdio::null()).output();
+        }
     }
 
     /// Removes the directory; again if a process that is dying wrote to it meanwhile. What cannot be removed is left
     /// to the watchdog.
     pub(super) fn remove(&mut self) -> io::Result<()> {
+        self.remove_segment();
         let mut result = fs::remove_dir_all(&self.path);
         for _ in 0..REMOVE_RETRIES {
             match &result {
@@ -182,28 +182,21 @@ fn socket(directory: &Path, port: u16) -> PathBuf {
     directory.join(format!(".s.PGSQL.{port}"))
 }
 
-fn has_room(directory: &Path) -> bool {
-    rustix::fs::statvfs(directory)
-        .is_ok_and(|status| status.f_bavail.saturating_mul(status.f_frsize) >= ROOM_MIN_BYTES)
-}
-
-/// Whether every user can get into the directory.
-fn is_open_to_all(directory: &Path) -> io::Result<bool> {
-    for ancestor in directory.ancestors() {
-        if ancestor.metadata()?.mode() & 0o001 == 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// What a file system has left, in bytes.
+fn room(directory: &Path) -> io::Result<u64> {
+    let status = rustix::fs::statvfs(directory)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
     fn nobody_else_gets_in() {
-        let run = RunDirectory::create(OWN_PREFIX).unwrap();
+        let run = RunDirectory::create(OWN_PREFIX, Owner::needed().unwrap()).unwrap();
         assert_eq!(run.path().metadata().unwrap().mode() & 0o777, 0o700);
     }
 

@@ -1,15 +1,14 @@
 //! Cleans up after us when we cannot: a shell that holds the other end of a pipe.
 //!
 //! However this process ends, `kill -9` included, the system closes its end of the pipe. The shell then stops
-//! the server and removes its directory, unless it was told before that this is done. A server that outlives this
-//! process has its pipe handed to a second shell, which lives as long as the one who is to be followed.
+//! the server and removes its directory, unless it was told before that this is done.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use rustix::process::Pid;
+use crate::role::ROLE_VARIABLE;
 
 /// Reads the id of the process that works in the directory, whenever it changes, or `done`.
 ///
@@ -40,6 +39,13 @@ if [ -n "$pid" ] && is_ours "$pid" && kill -QUIT "$pid"; then
         sleep 0.03 || sleep 1
     done
 fi
+# A server that was killed has left the segment that keeps others from its files.
+if [ -r "$run/data/postmaster.pid" ]; then
+    set -- $(sed -n 7p "$run/data/postmaster.pid")
+    [ -n "$2" ] && ipcrm -m "$2" 2>/dev/null
+fi
+# Others may meet in a directory of this name again: from here on it is another.
+mv -- "$run" "$run.gone" 2>/dev/null && run=$run.gone
 tries=0
 while ! rm -rf -- "$run" && [ "$tries" -lt 100 ]; do
     tries=$((tries + 1))
@@ -47,47 +53,21 @@ while ! rm -rf -- "$run" && [ "$tries" -lt 100 ]; do
 done
 "#;
 
-/// Holds the pipe for as long as another process lives, which need not know of it: a process is known by its id and
-/// by when it was started, as an id may soon belong to another. One that has ended and was not waited for is gone.
-const FOLLOWER_SCRIPT: &str = r#"
-trap '' HUP INT TERM
-followed=$1
-meeting_point=$2
-birth() {
-    if [ -r /proc/self/stat ]; then
-        read -r stat <"/proc/$followed/stat" || return 1
-        # What follows the name: the state, and nineteen fields later the start.
-        set -- ${stat##*) }
-        case $1 in Z | X) return 1 ;; esac
-        found=${20}
-    else
-        case $(ps -p "$followed" -o stat=) in '' | Z*) return 1 ;; esac
-        found=$(ps -p "$followed" -o lstart=)
-    fi
-}
-if birth; then
-    born=$found
-    while birth && [ "$found" = "$born" ]; do
-        sleep 0.2 || sleep 1
-    done
-fi
-rm -rf -- "$meeting_point"
-"#;
-
 /// The shell, for as long as the directory exists.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     shell: Child,
     pipe: Option<ChildStdin>,
 }
 
 impl Watchdog {
     /// Guards a directory from now on; it need not exist yet, so that there is no moment at which it is unguarded.
-    pub(super) fn start(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn start(directory: &Path) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "proofmark-watchdog"])
             .arg(directory)
             .current_dir("/")
+            .env_remove(ROLE_VARIABLE)
             // Out of reach of what ends us: the terminal's signals, and a kill of our whole group.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -104,25 +84,6 @@ impl Watchdog {
             Some(pipe) => writeln!(pipe, "{}", process.id()),
             None => Err(io::Error::other("the watchdog was released")),
         }
-    }
-
-    /// Gives our end of the pipe to a shell that ends when another process does, and then removes a directory.
-    ///
-    /// A shell, as what this process could start otherwise is itself: somebody's test, up to the point where it
-    /// would notice.
-    pub(super) fn hand_over(&mut self, to: Pid, meeting_point: &Path) -> io::Result<()> {
-        let pipe = self.pipe.take().ok_or_else(|| io::Error::other("the watchdog was released"))?;
-        let follower = Command::new("/bin/sh")
-            .args(["-c", FOLLOWER_SCRIPT, "proofmark-follower", &to.to_string()])
-            .arg(meeting_point)
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(pipe)
-            .stderr(Stdio::null())
-            .spawn()?;
-        tracing::debug!(id = follower.id(), followed = %to, "the server was handed over");
-        Ok(())
     }
 
     /// Tells it that nothing is left to do.
