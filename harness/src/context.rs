@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::database::TestDatabase;
 use crate::environment::{Environment, EnvironmentError};
-use crate::event::LatencyRecord;
+use crate::event::{Finding, LatencyRecord};
 use crate::migration_set::MigrationSet;
 use crate::server::TestServer;
 use crate::suite::CaseId;
@@ -22,6 +22,7 @@ struct Inner {
     environment: Arc<Environment>,
     leases: Mutex<Vec<TestDatabase>>,
     latencies: Mutex<Vec<LatencyRecord>>,
+    findings: Mutex<Vec<Finding>>,
 }
 
 impl CaseContext {
@@ -35,6 +36,7 @@ impl CaseContext {
                 environment,
                 leases: Mutex::default(),
                 latencies: Mutex::default(),
+                findings: Mutex::default(),
             }),
         }
     }
@@ -89,9 +91,27 @@ impl CaseContext {
         Ok(database)
     }
 
+    /// Where its databases come from; what is taken from it directly is not given back with the case.
+    #[must_use]
+    pub fn environment(&self) -> &Arc<Environment> {
+        &self.inner.environment
+    }
+
     /// Reports a measured latency.
     pub fn measured(&self, latency: LatencyRecord) {
         self.inner.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(latency);
+    }
+
+    /// Reports what was found in the subject, in its name.
+    pub fn found(&self, finding: Finding) {
+        let check = self.inner.id.case.clone();
+        self.inner.findings.lock().unwrap_or_else(PoisonError::into_inner).push(Finding { check, ..finding });
+    }
+
+    /// What was found so far; the list is empty afterwards.
+    #[must_use]
+    pub fn take_findings(&self) -> Vec<Finding> {
+        std::mem::take(&mut self.inner.findings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What was measured so far; the list is empty afterwards.

@@ -164,6 +164,174 @@ pub struct CaseRecord {
     /// How to look at its databases, which stay for a while, if it did not pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
+    /// What it found in the subject's files and databases, whether it counts or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Worth knowing.
+    Note,
+    /// Likely to hurt one day.
+    Warning,
+    /// Wrong: fails its case.
+    Error,
+}
+
+impl Level {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Why a finding does not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+#[non_exhaustive]
+pub enum Waiver {
+    /// Somebody has said so, in the configuration or beside the statement.
+    Suppression {
+        /// Their reason.
+        reason: String,
+        /// Where they said so.
+        place: String,
+    },
+    /// It was there when the tool was adopted.
+    Baseline,
+}
+
+/// Something that a case found, with its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The case that found it.
+    pub check: String,
+    /// How much it matters.
+    pub level: Level,
+    /// Where in the files, if it has a place there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// What it is about, such as `table public.models`: what tells it from others of the same case where lines move.
+    pub object: String,
+    /// What was expected, and what happened on the server or was found in the file.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+    /// Why it does not count, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waiver>,
+}
+
+impl Finding {
+    /// A finding that counts; `check` is filled in by whoever runs the case.
+    pub fn new(
+        level: Level,
+        place: impl Into<Option<Place>>,
+        object: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self {
+            check: String::new(),
+            level,
+            place: place.into(),
+            object: object.into(),
+            message: message.into(),
+            help: help.into(),
+            waiver: None,
+        }
+    }
+
+    /// Whether it fails its case.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.level == Level::Error && self.waiver.is_none()
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(place) = &self.place {
+            write!(formatter, "{}:{}:{}: ", place.file, place.line, place.column)?;
+        }
+        write!(formatter, "{}: {}; {}", self.object, self.message, self.help)
+    }
+}
+
+/// A part of a file, with enough of its text to be shown without the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The path, relative to the subject.
+    pub file: String,
+    /// The first line, from one.
+    pub line: usize,
+    /// The first column, in characters from one.
+    pub column: usize,
+    /// The last line.
+    pub end_line: usize,
+    /// The column behind the last character.
+    pub end_column: usize,
+    /// The text of some whole lines around the part.
+    pub excerpt: String,
+    /// The number of the excerpt's first line.
+    pub excerpt_line: usize,
+    /// Where in the excerpt the part begins, in bytes.
+    pub excerpt_offset: usize,
+    /// How long the part is in the excerpt, in bytes.
+    pub excerpt_length: usize,
+}
+
+/// The most lines of an excerpt.
+const EXCERPT_LINES_MAX: usize = 12;
+
+/// The most bytes of an excerpt.
+const EXCERPT_BYTES_MAX: usize = 2_000;
+
+impl Place {
+    /// The place of a range of bytes in a file's text; a range outside of it, or within a character, is cut to fit.
+    #[must_use]
+    pub fn new(file: &str, text: &str, range: std::ops::Range<usize>) -> Self {
+        let start = text.floor_char_boundary(range.start);
+        let end = text.floor_char_boundary(range.end.max(start));
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let end_line_start = text[..end].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[..start].matches('\n').count() + 1;
+        let mut excerpt_end = line_start;
+        for part in text[line_start..].split_inclusive('\n').take(EXCERPT_LINES_MAX) {
+            excerpt_end += part.len();
+            if excerpt_end >= end {
+                break;
+            }
+        }
+        let excerpt_end = text.floor_char_boundary(excerpt_end.min(line_start + EXCERPT_BYTES_MAX));
+        let excerpt = text.get(line_start..excerpt_end).unwrap_or_default().trim_end().to_owned();
+        let excerpt_offset = (start - line_start).min(excerpt.len());
+        Self {
+            file: file.to_owned(),
+            line,
+            column: text[line_start..start].chars().count() + 1,
+            end_line: line + text[start..end].matches('\n').count(),
+            end_column: text[end_line_start..end].chars().count() + 1,
+            excerpt_line: line,
+            excerpt_offset,
+            excerpt_length: (end - start).min(excerpt.len() - excerpt_offset),
+            excerpt,
+        }
+    }
+
+    /// A file as a whole.
+    #[must_use]
+    pub fn file(file: &str, text: &str) -> Self {
+        Self::new(file, text, 0..0)
+    }
 }
 
 /// Explanation latency of one workload.

@@ -96,6 +96,7 @@ mod tests {
             outcome: outcome.clone(),
             duration_ms: 0,
             kept: Vec::new(),
+            findings: Vec::new(),
         }));
         record
     }

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod fixture;
 pub mod libtest;
 pub mod migration_set;
+pub mod migrations;
 pub mod mutant;
 pub mod oracle;
 mod panic;

@@ -66,7 +66,8 @@ pub async fn run_case(
     }
     let kept = if options.keep && outcome != Outcome::Passed { context.keep() } else { Vec::new() };
     let _ = timeout(ENVIRONMENT_LIMIT, context.release()).await;
-    (CaseRecord { kept, ..record(case, outcome, duration) }, context.take_latencies())
+    let findings = context.take_findings();
+    (CaseRecord { kept, findings, ..record(case, outcome, duration) }, context.take_latencies())
 }
 
 /// Runs the case on a thread of its own: one that computes without ever yielding still has a time limit, and
@@ -201,6 +202,7 @@ fn record(case: &PlannedCase, outcome: Outcome, duration: Duration) -> CaseRecor
         outcome,
         duration_ms: millis(duration),
         kept: Vec::new(),
+        findings: Vec::new(),
     }
 }
 

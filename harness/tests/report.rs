@@ -17,7 +17,15 @@ fn id(name: &str) -> CaseId {
 }
 
 fn case(name: &str, checks: &str, batch: Batch, duration_ms: u64, outcome: Outcome) -> CaseRecord {
-    CaseRecord { id: id(name), checks: checks.to_owned(), batch, outcome, duration_ms, kept: Vec::new() }
+    CaseRecord {
+        id: id(name),
+        checks: checks.to_owned(),
+        batch,
+        outcome,
+        duration_ms,
+        kept: Vec::new(),
+        findings: Vec::new(),
+    }
 }
 
 fn latency(batch_rows: usize, workers: usize, p50_us: f64, rows_per_second: f64) -> LatencyRecord {

@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{MigrationSubject, connect};
+use super::super::{MigrationSubject, connect};
 use crate::case::{CaseError, CaseResult};
 use crate::check;
 

@@ -1,6 +1,6 @@
 //! Cases about running migrations backwards.
 
-use super::{MigrationSubject, schema_of};
+use super::super::{MigrationSubject, schema_of};
 use crate::case::{CaseError, CaseResult};
 use crate::check;
 use crate::migration_set::Migration;

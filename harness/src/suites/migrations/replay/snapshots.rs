@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{MigrationSubject, schema_of};
+use super::super::{MigrationSubject, schema_of};
 use crate::case::{CaseError, CaseResult};
 use crate::check;
 use crate::schema::difference;

@@ -1,71 +1,15 @@
-//! Faulty sets of migrations: a sound one with one fault each, as they have been seen on real platforms.
+//! Faults of the group `replay`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use proofmark_harness::case::CaseError;
 use proofmark_harness::context::CaseContext;
 use proofmark_harness::migration_set::{Migration, MigrationSet};
 use proofmark_harness::mutant::Mutant;
 use proofmark_harness::suites::migrations::{MigrationSubject, Snapshots};
 
-type Made = BoxFuture<'static, Result<MigrationSubject, CaseError>>;
-
-const MODELS_UP: &str = "
-CREATE TYPE stage AS ENUM ('staging', 'production');
-CREATE TABLE models (
-    id bigint PRIMARY KEY,
-    stage stage NOT NULL DEFAULT 'staging',
-    trained_at timestamptz
-);
-CREATE INDEX models_trained ON models (trained_at);
-";
-const MODELS_DOWN: &str = "DROP TABLE models;\nDROP TYPE stage;\n";
-
-const SERVICES_UP: &str = "
-CREATE TABLE services (
-    id bigint PRIMARY KEY,
-    model_id bigint REFERENCES models (id),
-    tag varchar(255) NOT NULL
-);
-CREATE INDEX services_model ON services (model_id);
-ALTER TABLE models ADD COLUMN served boolean NOT NULL DEFAULT false;
-";
-const SERVICES_DOWN: &str = "ALTER TABLE models DROP COLUMN served;\nDROP TABLE services;\n";
-
-/// Two migrations without a fault.
-fn sound() -> MigrationSet {
-    MigrationSet::new(vec![
-        Migration::new(1, "models", MODELS_UP, Some(MODELS_DOWN)),
-        Migration::new(2, "services", SERVICES_UP, Some(SERVICES_DOWN)),
-    ])
-    .expect("two migrations are a set")
-}
-
-/// The sound set as a subject, with the snapshots that it has in fact.
-pub(crate) fn sound_subject(context: CaseContext) -> Made {
-    Box::pin(async move {
-        let mut subject = subject(context, sound());
-        subject.snapshots = Arc::new(Snapshots::take(&subject).await?);
-        Ok(subject)
-    })
-}
-
-fn subject(context: CaseContext, migrations: MigrationSet) -> MigrationSubject {
-    MigrationSubject { context, migrations: Arc::new(migrations), snapshots: Arc::default() }
-}
-
-/// The sound set with one text replaced by another in the scripts of one migration.
-fn replaced(context: CaseContext, version: i64, old: &'static str, new: &'static str) -> Made {
-    let migrations = sound().edited(version, |migration| {
-        let down = migration.down.as_deref().unwrap_or_default();
-        assert!(migration.up.contains(old) || down.contains(old), "the fault must make a difference");
-        migration.down = Some(down.replace(old, new));
-        migration.up = migration.up.replace(old, new);
-    });
-    Box::pin(async move { Ok(subject(context, migrations)) })
-}
+use super::{Made, replaced, sound, sound_subject, subject};
 
 /// The sound subject with other snapshots than it should have.
 fn snapshots(context: CaseContext, edit: fn(&mut BTreeMap<i64, String>)) -> Made {
@@ -247,29 +191,5 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
         name: "a_snapshot_is_left_over",
         says: "expected a migration for the snapshot schema__0003.snap, found none",
         subject: |context| snapshots(context, |by_version| drop(by_version.insert(3, String::new()))),
-    },
-    Mutant {
-        case: "foreign_keys_are_indexed",
-        name: "no_index",
-        says: "services_model_id_fkey of public.services (model_id): CREATE INDEX ON public.services (model_id);",
-        subject: |context| replaced(context, 2, "CREATE INDEX services_model ON services (model_id);\n", ""),
-    },
-    Mutant {
-        case: "foreign_keys_are_indexed",
-        name: "an_index_that_begins_with_another_column",
-        says: "CREATE INDEX ON public.services (model_id);",
-        subject: |context| replaced(context, 2, "services (model_id)", "services (tag, model_id)"),
-    },
-    Mutant {
-        case: "foreign_keys_are_indexed",
-        name: "an_index_of_some_rows",
-        says: "CREATE INDEX ON public.services (model_id);",
-        subject: |context| replaced(context, 2, "services (model_id)", "services (model_id) WHERE tag <> ''"),
-    },
-    Mutant {
-        case: "every_table_has_a_primary_key",
-        name: "a_table_without",
-        says: "expected a primary key on every table, found none on public.services",
-        subject: |context| replaced(context, 2, "id bigint PRIMARY KEY", "id bigint NOT NULL UNIQUE"),
     },
 ];

@@ -3,7 +3,7 @@
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
 
-use super::{MigrationSubject, connect, schema_of};
+use super::super::{MigrationSubject, connect, schema_of};
 use crate::case::{CaseError, CaseResult};
 use crate::check;
 use crate::check_eq;
@@ -46,7 +46,7 @@ pub(super) async fn rerun_changes_nothing(subject: MigrationSubject) -> CaseResu
     let mut connection = connect(&database).await?;
     let (history_before, catalog_before) = (history(&mut connection).await?, fingerprint(&mut connection).await?);
     let second = subject.migrations.apply(&mut connect(&database).await?).await;
-    second.map_err(|error| super::rejected("a second run", error))?;
+    second.map_err(|error| super::super::rejected("a second run", error))?;
     let changes = catalog_before.changes(&fingerprint(&mut connection).await?);
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     check!(changes.is_empty(), "expected no change by a second run, found changes in {}", changes.join(", "));

@@ -1,0 +1,28 @@
+//! Scripts taken apart into statements.
+
+mod split;
+
+use std::ops::Range;
+
+pub use split::split;
+
+/// One statement, or one command to psql, of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Where it is in the file, in bytes: from its first token to its last, without the semicolon.
+    pub range: Range<usize>,
+    /// How it is run.
+    pub input: Input,
+}
+
+/// How a statement is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Input {
+    /// Sent as it is.
+    Sql,
+    /// `COPY ... FROM stdin`, and where in the file the rows are.
+    CopyFromStdin(Range<usize>),
+    /// A command to psql, such as `\connect`; the server does not know it.
+    PsqlCommand,
+}
