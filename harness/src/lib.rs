@@ -1,6 +1,7 @@
 //! Proofmark's harness: conformance suites, property tests and latency benchmarks for the MLOps layer of a
 //! platform on Postgres.
 
+mod age;
 pub mod case;
 pub mod context;
 pub mod database;

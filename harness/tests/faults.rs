@@ -191,6 +191,25 @@ async fn a_full_disk_is_an_error_that_says_so_and_passes() {
     assert!(Command::new("umount").arg(place.path()).status().unwrap().success());
 }
 
+/// Needs to mount a file system, too.
+#[test]
+#[ignore = "mounts a file system"]
+fn a_read_only_checkout_without_a_home_is_no_obstacle() {
+    let checkout = tempfile::tempdir().unwrap();
+    let mount = |arguments: &[&str]| {
+        let status = Command::new("mount").args(arguments).arg(checkout.path()).status().unwrap();
+        assert!(status.success(), "mount {arguments:?}");
+    };
+    mount(&["-t", "tmpfs", "-o", "size=1m,mode=755,ro", "none"]);
+    let home = checkout.path().to_str().unwrap();
+    let variables = [("HOME", home), ("XDG_CACHE_HOME", ""), ("PROOFMARK_CACHE_DIR", "")];
+    let holder = Holder::start_in(checkout.path(), &variables);
+    let found = holder.text.clone();
+    drop(holder);
+    assert!(Command::new("umount").arg(checkout.path()).status().unwrap().success());
+    assert!(found.contains("\nurl: "), "{found}");
+}
+
 /// Not a test: a process with a database, for other tests to kill.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by other tests"]
@@ -216,8 +235,13 @@ struct Holder {
 
 impl Holder {
     fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_in(Path::new("."), variables)
+    }
+
+    fn start_in(directory: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
+            .current_dir(directory)
             .args(["holder", "--exact", "--ignored", "--nocapture"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());

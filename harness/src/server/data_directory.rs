@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -20,6 +20,7 @@ use super::local::LocalError;
 use super::owner::Owner;
 use super::process::Process;
 use super::run_directory::RunDirectory;
+use crate::age;
 
 /// Changes whenever the cache's layout does.
 const LAYOUT: u32 = 2;
@@ -131,9 +132,7 @@ fn begin(cache: &Cache) -> io::Result<tempfile::TempDir> {
         let entry = entry?;
         let name = entry.file_name();
         let limit = STALE_AFTER.iter().find(|(prefix, _)| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
-        let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        if let (Some((_, limit)), Some(age)) = (limit, age)
+        if let (Some((_, limit)), Some(age)) = (limit, age::since_change(&entry.path()))
             && age > *limit
         {
             let _ = fs::remove_dir_all(entry.path());
@@ -242,6 +241,8 @@ fn initdb(binaries: &Binaries, run: &mut RunDirectory) -> Result<(), LocalError>
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::super::run_directory::OWN_PREFIX;
     use super::*;
 

@@ -168,7 +168,7 @@ impl LocalServer {
             Ok(prepared) => prepared?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let (server, version) = Self::run(binaries, run).await?;
+        let (server, version) = Self::run(binaries, run, free_port).await?;
         let record = ServerRecord {
             kind: "local".to_owned(),
             version,
@@ -182,10 +182,15 @@ impl LocalServer {
         Ok((server, record))
     }
 
-    async fn run(binaries: Binaries, mut run: RunDirectory) -> Result<(Self, String), LocalError> {
+    /// Starts it on the first port that nobody else has taken by then.
+    async fn run(
+        binaries: Binaries,
+        mut run: RunDirectory,
+        mut next_port: impl FnMut() -> io::Result<u16>,
+    ) -> Result<(Self, String), LocalError> {
         let mut attempt = 1;
         loop {
-            let port = free_port().map_err(|source| LocalError::Directory { path: "127.0.0.1".into(), source })?;
+            let port = next_port().map_err(|source| LocalError::Directory { path: "127.0.0.1".into(), source })?;
             let mut process = spawn(&binaries, &mut run, port, &[])?;
             let mut address = Address { directory: run.path().to_owned(), port, password: String::new() };
             match ready(&mut process, &address.connect_options()).await {
@@ -301,4 +306,29 @@ fn allow_access(run: &RunDirectory) -> Result<(), LocalError> {
         run.give(path)
     };
     write(&path).map_err(|source| LocalError::Directory { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_was_taken_meanwhile_is_given_up_for_another() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let owner = Owner::needed().unwrap();
+        let mut run = RunDirectory::create(OWN_PREFIX, owner).unwrap();
+        let binaries = Binaries::find_for(owner).unwrap();
+        data_directory::prepare(&binaries, &mut run).unwrap();
+        allow_access(&run).unwrap();
+        let mut asked = 0;
+        let next = || {
+            asked += 1;
+            if asked == 1 { Ok(port) } else { free_port() }
+        };
+        let (server, _) = LocalServer::run(binaries, run, next).await.unwrap();
+        assert_ne!(server.address().port, port);
+        server.stop().await.unwrap();
+        assert_eq!(asked, 2);
+    }
 }

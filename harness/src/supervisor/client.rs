@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::process::Pid;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::follow::Followed;
 use super::protocol::{self, Config, Greeting, Lease, Refusal, Reply, Request, Status, Wanted};
 use super::socket_path;
+use crate::age;
 use crate::migration_set::MigrationSet;
 use crate::role::{self, Role};
 use crate::server::{OWN_PREFIX, SHARED_PREFIX, ServerChoice};
@@ -587,9 +588,7 @@ fn directories() -> Vec<PathBuf> {
 
 /// Whether nobody can be at work in a directory.
 fn is_stale(directory: &Path) -> bool {
-    let modified = fs::metadata(directory).and_then(|metadata| metadata.modified());
-    let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_some_and(|age| age > STALE_AFTER)
+    age::since_change(directory).is_some_and(|age| age > STALE_AFTER)
 }
 
 /// Makes the directory, or makes sure that it is ours alone.
@@ -655,6 +654,17 @@ mod tests {
         let link = parent.path().join("link");
         std::os::unix::fs::symlink(parent.path(), &link).unwrap();
         enter(&link).unwrap_err();
+    }
+
+    #[test]
+    fn what_a_dead_owner_left_is_stale_whatever_the_clock_said_then() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_stale(directory.path()));
+        let now = std::time::SystemTime::now();
+        for changed in [now - 2 * STALE_AFTER, now + 2 * STALE_AFTER] {
+            File::open(directory.path()).unwrap().set_modified(changed).unwrap();
+            assert!(is_stale(directory.path()));
+        }
     }
 
     #[test]
