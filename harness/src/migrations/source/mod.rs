@@ -1,35 +1,28 @@
 //! A directory of migrations as data.
 
+mod decode;
+mod detect;
+mod directory;
+mod files;
+mod layout;
+mod layouts;
+mod order;
+mod order_file;
+mod plan;
+mod problem;
+
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
+
+pub use directory::{DEPTH_MAX, FILES_MAX, ReadError, ReadOptions, SCRIPT_BYTES_MAX};
+pub use files::SourceFile;
+pub use layout::{Layout, LayoutError};
+pub use problem::{Problem, ProblemKind};
 
 use crate::event::Place;
 use crate::migration_set::MigrationSet;
 use crate::migrations::sql::{self, Statement};
-
-/// How a directory says what its files are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Layout {
-    /// `NNNN_name.up.sql` and `NNNN_name.down.sql`, or `NNNN_name.sql`.
-    Sqlx,
-    /// `NNNN_name.up.sql` and `NNNN_name.down.sql`, as golang-migrate has them.
-    GolangMigrate,
-    /// `NNNN_name.sql` with `-- migrate:up` and `-- migrate:down`.
-    Dbmate,
-    /// `NNNN_name.sql` with `-- +goose Up` and `-- +goose Down`.
-    Goose,
-    /// `V1__name.sql`, `U1__name.sql`, `R__name.sql`.
-    Flyway,
-    /// `V1__name.sql`, `U1__name.sql`, as refinery has them.
-    Refinery,
-    /// `NNNN_name/up.sql` and `NNNN_name/down.sql`.
-    Diesel,
-    /// `YYYYMMDDHHMMSS_name.sql`, as Supabase and others have them.
-    Timestamped,
-    /// Files of SQL with a number somewhere at the beginning, or none, folders included.
-    Plain,
-}
 
 /// What a file is run as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,40 +99,22 @@ impl Script {
     }
 }
 
-/// Something that is wrong with the files as files, whatever is in them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// What kind of problem.
-    pub kind: ProblemKind,
-    /// Where.
-    pub place: Option<Place>,
-    /// What was expected, and what was found.
-    pub message: String,
-    /// What to do.
-    pub help: String,
-}
-
-/// The kinds of [`Problem`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ProblemKind {
-    /// Two files have one version.
-    DuplicateVersion,
-    /// A version is missing between two others.
-    Gap,
-    /// The order of two files is open.
-    AmbiguousOrder,
-    /// Not UTF-8, or no text at all.
-    Encoding,
-    /// A script that reverts nothing.
-    DownWithoutUp,
-    /// A file that the layout does not know.
-    Unrecognized,
-    /// Larger than what is read.
-    TooLarge,
-}
-
 impl Project {
+    /// The migrations in a directory and the directories in it, in whatever layout they have.
+    ///
+    /// # Errors
+    /// When there is no such directory, it has no SQL in it, or it is too large. What is wrong with single files is
+    /// no error but a [`Problem`]: they are left out, and the others read.
+    pub fn read(directory: &Path, options: &ReadOptions) -> Result<Self, ReadError> {
+        directory::read(directory, options)
+    }
+
+    /// Files that were read before; their paths are relative, with `/` between the parts. Their order is of no matter.
+    #[must_use]
+    pub fn from_files(name: &str, files: Vec<SourceFile>, options: &ReadOptions) -> Self {
+        detect::assemble(name, files, options.layout, None, Vec::new())
+    }
+
     /// A set that was read before, as files in sqlx's layout.
     #[must_use]
     pub fn from_set(name: &str, set: &MigrationSet) -> Self {

@@ -1,10 +1,20 @@
-//! Scripts taken apart into statements.
+//! Scripts taken apart into statements, and statements into what they do.
 
+mod body;
+mod facts;
+mod lex;
+mod names;
+mod objects;
+mod parse;
 mod split;
 
 use std::ops::Range;
 
-pub use split::split;
+pub use facts::{Facts, Verb, facts, never_in_transaction, verb};
+pub use lex::Unterminated;
+pub use names::{NAME_BYTES_MAX, Name, long_names, unterminated};
+pub use objects::{ObjectKind, ObjectName};
+pub use split::{psql_command, split};
 
 /// One statement, or one command to psql, of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
