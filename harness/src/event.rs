@@ -40,6 +40,9 @@ pub struct RunHeader {
     pub started_at: DateTime<Utc>,
     /// The command that ran the cases, without the selection and the seed: what a repetition begins with.
     pub command: String,
+    /// The directory that the subject's files were read from, as the command was given it; places are relative to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
     /// The seed of all generated data.
     pub seed: u64,
     /// How many cases are planned, those that will not run included.

@@ -85,6 +85,7 @@ mod tests {
             proofmark_version: "0.0.0".to_owned(),
             started_at: chrono::DateTime::UNIX_EPOCH,
             command: "proofmark run".to_owned(),
+            directory: None,
             seed: 1,
             planned: outcomes.len(),
             machine: MachineRecord { platform: String::new(), processor: String::new(), parallelism: 1 },

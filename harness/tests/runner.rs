@@ -330,7 +330,13 @@ async fn an_interrupted_run_gives_up_what_runs_and_begins_nothing() {
     cases[0].batch = Batch::Compute;
     let planned = cases.len();
     let options = Options { concurrency: 3, ..options() };
-    let session = Session { command: "proofmark run".to_owned(), cases, server: ServerChoice::Auto, options };
+    let session = Session {
+        command: "proofmark run".to_owned(),
+        directory: None,
+        cases,
+        server: ServerChoice::Auto,
+        options,
+    };
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(None);
     let run = tokio::spawn(async move { session.run(sender, stopping).await.map(|()| session.header()) });

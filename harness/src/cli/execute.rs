@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -89,6 +89,18 @@ impl Execution {
         cases: Vec<PlannedCase>,
         screen: &mut Screen,
     ) -> Result<Exit, CliError> {
+        self.run_in(command, None, cases, screen)
+    }
+
+    /// The same for a subject that was read from a directory.
+    pub(crate) fn run_in(
+        &self,
+        command: String,
+        directory: Option<&Path>,
+        cases: Vec<PlannedCase>,
+        screen: &mut Screen,
+    ) -> Result<Exit, CliError> {
+        let directory = directory.map(|directory| directory.to_string_lossy().into_owned());
         let server = self.server.choice()?;
         let outputs = Outputs::check(self.json.as_deref(), &self.reports)?;
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -98,7 +110,7 @@ impl Execution {
             time_limit: Duration::from_secs(self.time_limit),
             keep: true,
         };
-        let session = Session { command, cases, server, options };
+        let session = Session { command, directory, cases, server, options };
         let runtime = Builder::new_multi_thread()
             .worker_threads(processors.max(2))
             .enable_all()

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Exit, Cl
     let name = subject_name(&arguments.directory);
     let plan = MigrationSuite.plan_subject(&name, &Arc::new(set), &Arc::new(Snapshots::default()), has);
     let command = format!("proofmark migrations {}", quoted(&arguments.directory));
-    arguments.execution.run(command, arguments.pattern.apply(plan)?, screen)
+    arguments.execution.run_in(command, Some(&arguments.directory), arguments.pattern.apply(plan)?, screen)
 }
 
 /// The last two parts of the path: `billing/migrations` says more than `migrations`.

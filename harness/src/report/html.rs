@@ -5,16 +5,20 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use crate::event::{CaseRecord, LatencyRecord, Outcome, RunHeader, RunRecord};
+use crate::event::{CaseRecord, Finding, LatencyRecord, Outcome, RunHeader, RunRecord};
+use crate::report::findings::{self, Excerpt, Room};
 use crate::report::text::clean;
 use crate::report::{
-    Area, Counts, Standing, areas, duration_text, latency_text, latency_title, plural, problems, rate_text,
-    rerun_commands,
+    Area, Counts, Standing, areas, duration_text, explanation_beside_findings, latency_text, latency_title,
+    plural, problems, rate_text, rerun_commands,
 };
 
 /// The name ends in `.html` so that the engine escapes whatever it puts into the page.
 const TEMPLATE_NAME: &str = "report.html";
 const TEMPLATE: &str = include_str!("report.html");
+
+/// The most findings that a page holds.
+const ROOM: Room = Room { errors: 500, warnings: 200, notes: 100 };
 
 /// Renders a record.
 ///
@@ -38,9 +42,50 @@ struct Page<'a> {
     counts: Counts,
     standing: &'static str,
     verdict: &'static str,
+    /// How many findings there are, and how many of them there is no room for; empty if there are none.
+    found: String,
+    found_elsewhere: String,
+    files: Vec<FileView>,
     groups: Vec<Group<'a>>,
     problems: Vec<Problem<'a>>,
     chart: Option<Chart>,
+}
+
+/// What was found in one file.
+#[derive(Serialize)]
+struct FileView {
+    name: String,
+    findings: Vec<FindingView>,
+}
+
+#[derive(Serialize)]
+struct FindingView {
+    level: &'static str,
+    check: String,
+    /// Line and column, if it has a place.
+    at: Option<String>,
+    object: String,
+    message: String,
+    help: String,
+    /// The number of the excerpt's first line.
+    line: usize,
+    excerpt: Option<Excerpt>,
+}
+
+impl FindingView {
+    fn new(finding: &Finding) -> Self {
+        let place = finding.place.as_ref();
+        Self {
+            level: finding.level.name(),
+            check: clean(&finding.check),
+            at: place.map(|place| format!("{}:{}", place.line, place.column)),
+            object: clean(&finding.object),
+            message: clean(&finding.message),
+            help: clean(&finding.help),
+            line: place.map_or(1, |place| place.excerpt_line),
+            excerpt: place.map(Excerpt::of).filter(|excerpt| !excerpt.text().trim().is_empty()),
+        }
+    }
 }
 
 /// Areas of one suite of which the same was checked.
@@ -97,7 +142,17 @@ impl<'a> Page<'a> {
     fn new(record: &'a RunRecord) -> Self {
         let counts = Counts::of(&record.cases);
         let standing = Standing::of_run(record);
+        let selection = findings::select(record, ROOM);
+        let files = selection.files.iter().map(|file| FileView {
+            name: file
+                .file
+                .map_or_else(|| "In no file".to_owned(), |name| clean(&findings::path(&record.header, name))),
+            findings: file.findings.iter().copied().map(FindingView::new).collect(),
+        });
         Self {
+            found: selection.all.words(),
+            found_elsewhere: selection.left_out.words(),
+            files: files.collect(),
             record,
             started: record.header.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
             duration: duration_text(record.footer.duration_ms),
@@ -197,7 +252,7 @@ impl<'a> Problem<'a> {
             mark: standing.mark(),
             word: case.outcome.word(),
             duration: duration_text(case.duration_ms),
-            explanation: clean(&case.outcome.explanation()),
+            explanation: clean(&explanation_beside_findings(case)),
             rerun: [rerun_commands(&header.command, &case.id, header.seed), case.kept.clone()].concat(),
         }
     }

@@ -1,9 +1,15 @@
 //! Reports: each a pure function of a recorded run. What several of them show alike is worked out here.
 
+pub mod findings;
 #[cfg(feature = "cli")]
 pub mod html;
 pub mod json;
 pub mod junit;
+#[cfg(feature = "cli")]
+mod labels;
+mod pages;
+pub mod sarif;
+#[cfg(feature = "cli")]
 pub mod terminal;
 pub mod text;
 
@@ -161,6 +167,15 @@ pub fn problems(record: &RunRecord) -> impl Iterator<Item = &CaseRecord> {
     record.cases.iter().filter(|case| matches!(Standing::of(&case.outcome), Standing::Failed | Standing::Errored))
 }
 
+/// What there is to say about a case where its findings are shown as well, with their places.
+#[must_use]
+pub fn explanation_beside_findings(case: &CaseRecord) -> String {
+    match (&case.outcome, case.findings.iter().filter(|finding| finding.counts()).count()) {
+        (Outcome::Failed { .. }, count @ 1..) => format!("{} among the findings", plural(count, "error")),
+        (outcome, _) => outcome.explanation(),
+    }
+}
+
 /// The commands that repeat one case with the same generated data: the one that ran it, and where every case is a test,
 /// the test.
 #[must_use]
@@ -236,8 +251,33 @@ pub fn plural(count: usize, noun: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::event::{MachineRecord, RunHeader};
+    use crate::suite::Batch;
+
+    /// A run of one case that failed.
+    pub(crate) fn record() -> RunRecord {
+        let mut record = RunRecord::new(RunHeader {
+            proofmark_version: "0.0.0".to_owned(),
+            started_at: chrono::DateTime::UNIX_EPOCH,
+            command: "proofmark migrations db".to_owned(),
+            directory: Some("db".to_owned()),
+            seed: 1,
+            planned: 1,
+            machine: MachineRecord { platform: String::new(), processor: String::new(), parallelism: 1 },
+        });
+        record.cases.push(CaseRecord {
+            id: CaseId { suite: "migrations".to_owned(), subject: "db".to_owned(), case: "keys".to_owned() },
+            checks: "keys are indexed".to_owned(),
+            batch: Batch::Database,
+            outcome: Outcome::Failed { message: "m".to_owned(), detail: None },
+            duration_ms: 0,
+            kept: Vec::new(),
+            findings: Vec::new(),
+        });
+        record
+    }
 
     #[test]
     fn numbers_are_readable() {

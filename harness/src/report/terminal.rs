@@ -1,13 +1,15 @@
-//! The recorded run as text: the audit table, the latencies, what failed and how to repeat it.
+//! The recorded run as text: the findings in the subject's files, the audit table, the latencies, what failed and how
+//! to repeat it.
 
 use std::fmt::Write as _;
 
-use crate::event::{CaseRecord, LatencyRecord, Outcome, RunHeader, RunRecord, ServerRecord};
+use crate::event::{CaseRecord, LatencyRecord, Level, Outcome, RunHeader, RunRecord, ServerRecord};
+use crate::report::findings::{self, FindingCounts, Room};
 pub use crate::report::text::{Look, Tone};
-use crate::report::text::{clean, cut, wrap};
+use crate::report::text::{clean, cut, fitted, wrap};
 use crate::report::{
-    Area, Counts, Standing, areas, duration_text, latency_text, latency_title, plural, problems, rate_text,
-    rerun_commands,
+    Area, Counts, Standing, areas, duration_text, explanation_beside_findings, labels, latency_text,
+    latency_title, plural, problems, rate_text, rerun_commands,
 };
 
 /// Longer lines are hard to follow from a name to its numbers.
@@ -22,6 +24,8 @@ const DETAILED_MAX: usize = 25;
 const DETAIL_LINES_MAX: usize = 60;
 /// The most cases that are named in one line of the audit table.
 const NAMES_MAX: usize = 6;
+/// The most findings that are shown in full.
+const ROOM: Room = Room { errors: 50, warnings: 20, notes: 10 };
 
 /// Renders a whole record, as `proofmark audit` shows it.
 #[must_use]
@@ -72,14 +76,16 @@ fn headline(name: &str, rest: &str, look: Look) -> String {
         };
         line(&mut text, &content);
     }
-    text
+    fitted(text, look)
 }
 
-/// All but the header: the audit table, the latencies, the problems and the summary.
+/// All but the header: the verdict, the findings, the audit table, the latencies, the problems and the summary.
 #[must_use]
 pub fn body(record: &RunRecord, look: Look) -> String {
     let look = Look { width: look.width.clamp(WIDTH_MIN, WIDTH_MAX), ..look };
     let mut text = String::new();
+    migration_verdict(&mut text, record, look);
+    found(&mut text, record, look);
     let areas = areas(record);
     if !areas.is_empty() {
         audit(&mut text, &areas, look);
@@ -88,7 +94,49 @@ pub fn body(record: &RunRecord, look: Look) -> String {
         latencies(&mut text, &record.latencies, look);
     }
     details(&mut text, record, look);
-    text + &summary(record, look)
+    fitted(text, look) + &summary(record, look)
+}
+
+/// How many of the subject's migrations apply, in the given order and in the best one found: the first thing to know.
+fn migration_verdict(_text: &mut String, _record: &RunRecord, _look: Look) {
+    // A record does not hold it yet.
+}
+
+/// What was found in the subject's files, by file and line.
+fn found(text: &mut String, record: &RunRecord, look: Look) {
+    let selection = findings::select(record, ROOM);
+    if selection.all == FindingCounts::default() {
+        return;
+    }
+    let heading = look.paint(Tone::Strong, "FINDINGS");
+    line(text, &format!("{heading} {}", look.paint(Tone::Faint, &selection.all.words())));
+    rule(text, look);
+    for file in &selection.files {
+        let name = file.file.map_or_else(|| "in no file".to_owned(), |file| findings::path(&record.header, file));
+        line(text, &look.paint(Tone::Strong, &clean(&name)));
+        text.push('\n');
+        for finding in &file.findings {
+            let level = look.paint(level_tone(finding.level), finding.level.name());
+            line(text, &format!("{level} {}", clean(&finding.check)));
+            for labelled in labels::render(finding, &record.header, look).lines() {
+                line(text, labelled);
+            }
+            text.push('\n');
+        }
+    }
+    let left_out = selection.left_out.words();
+    if !left_out.is_empty() {
+        line(text, &look.paint(Tone::Strong, &format!("... and {left_out} more, in the recorded run")));
+        text.push('\n');
+    }
+}
+
+fn level_tone(level: Level) -> Tone {
+    match level {
+        Level::Note => Tone::Faint,
+        Level::Warning => Tone::Odd,
+        Level::Error => Tone::Bad,
+    }
 }
 
 /// The last line: totals, time and seed.
@@ -112,13 +160,14 @@ pub fn summary(record: &RunRecord, look: Look) -> String {
     }
     let rest = format!(" · {} · seed {}", duration_text(record.footer.duration_ms), record.header.seed);
     let interrupted = record.footer.interrupted.map(|signal| format!(" · interrupted by {}", signal.name()));
-    format!(
+    let text = format!(
         "{} {}{}{}\n",
         look.paint(tone(standing), &standing.mark().to_string()),
         parts.join(", "),
         rest,
         look.paint(Tone::Odd, &interrupted.unwrap_or_default()),
-    )
+    );
+    fitted(text, look)
 }
 
 /// One line about a case that ended badly, and one that says why.
@@ -127,13 +176,14 @@ pub fn problem_line(case: &CaseRecord, look: Look) -> String {
     let standing = Standing::of(&case.outcome);
     let explanation = clean(&case.outcome.explanation());
     let head = format!("{} {}", standing.mark(), case.outcome.word());
-    format!(
+    let text = format!(
         "{} {} {}\n    {}",
         look.paint(tone(standing), &head),
         clean(&case.id.to_string()),
         look.paint(Tone::Faint, &format!("after {}", duration_text(case.duration_ms))),
         cut(explanation.lines().next().unwrap_or_default(), look.width.saturating_sub(4).max(40)),
-    )
+    );
+    fitted(text, look)
 }
 
 fn tone(standing: Standing) -> Tone {
@@ -298,7 +348,7 @@ fn details(text: &mut String, record: &RunRecord, look: Look) {
         let time = look.paint(Tone::Faint, &format!("after {}", duration_text(case.duration_ms)));
         line(text, &format!("{} {name} {time}", look.paint(tone(standing), &head)));
         line(text, &look.paint(Tone::Faint, &format!("  checks: {}", clean(&case.checks))));
-        let explanation = clean(&case.outcome.explanation());
+        let explanation = clean(&explanation_beside_findings(case));
         for explained in explanation.lines().take(DETAIL_LINES_MAX) {
             line(text, &format!("  {explained}"));
         }

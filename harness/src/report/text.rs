@@ -7,6 +7,8 @@ pub struct Look {
     pub width: usize,
     /// Whether to colour it, with ANSI sequences.
     pub colour: bool,
+    /// Whether it may hold more than ASCII of ours; what a subject says is shown as it is.
+    pub unicode: bool,
 }
 
 /// What a piece of text is to be noticed as.
@@ -40,6 +42,25 @@ impl Look {
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
+}
+
+/// The text as it can be shown: our marks and rules in ASCII where there is nothing else.
+#[must_use]
+pub(crate) fn fitted(text: String, look: Look) -> String {
+    if look.unicode {
+        return text;
+    }
+    // One for one, so that columns stay where they are.
+    let plain = |character| match character {
+        '─' => '-',
+        '✓' => '+',
+        '✗' => 'x',
+        '·' => '.',
+        '…' => '~',
+        'µ' => 'u',
+        other => other,
+    };
+    text.chars().map(plain).collect()
 }
 
 /// The text with its control characters made visible: what a subject says must not steer the terminal.
