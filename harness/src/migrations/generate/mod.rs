@@ -9,6 +9,7 @@ mod catalog;
 mod order;
 mod pattern;
 mod plan;
+mod rows;
 mod value;
 
 use std::time::{Duration, Instant};
@@ -59,10 +60,32 @@ pub struct TableRows {
 pub struct SkippedTable {
     /// Its name, quoted where needed and with its schema.
     pub table: String,
+    /// What kind of reason.
+    pub kind: SkipKind,
     /// Why, for people.
     pub reason: String,
     /// What the server said, if it refused.
     pub sqlstate: Option<String>,
+}
+
+/// Why a table has no rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SkipKind {
+    /// The server refused all that was tried.
+    Refused,
+    /// A table that it must refer to has no rows.
+    NoParent,
+    /// It is partitioned, and has no partition.
+    NoPartition,
+    /// A column has conditions that no value was found for.
+    NoValue,
+    /// A column has a type that no value is known of.
+    UnknownType,
+    /// All was tried, and nothing was accepted.
+    NothingAccepted,
+    /// There was no time.
+    NoTime,
 }
 
 /// The connection is gone, or the catalogs cannot be read.
@@ -157,8 +180,13 @@ pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Fille
             Ok(0) => reasons.get_mut(visit.table).and_then(Option::take),
             Err(refused) => Some(refused),
         };
-        let refused = refused.unwrap_or_else(|| Refused::reason("no rows were asked for"));
-        filled.skipped.push(SkippedTable { table, reason: refused.reason, sqlstate: refused.sqlstate });
+        let refused = refused.unwrap_or_else(|| Refused::new(SkipKind::NoTime, "no rows were asked for"));
+        filled.skipped.push(SkippedTable {
+            table,
+            kind: refused.kind,
+            reason: refused.reason,
+            sqlstate: refused.sqlstate,
+        });
     }
     Ok(filled)
 }
@@ -166,13 +194,14 @@ pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Fille
 /// Why a table has no rows.
 #[derive(Debug, Clone)]
 struct Refused {
+    kind: SkipKind,
     reason: String,
     sqlstate: Option<String>,
 }
 
 impl Refused {
-    fn reason(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), sqlstate: None }
+    fn new(kind: SkipKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into(), sqlstate: None }
     }
 }
 
@@ -193,6 +222,7 @@ fn answer<T>(action: &'static str, result: Result<T, sqlx::Error>) -> Answer<T> 
             let context = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::r#where);
             let context = context.map(|context| format!(" ({})", context.lines().next().unwrap_or_default()));
             Ok(Err(Refused {
+                kind: SkipKind::Refused,
                 reason: format!(
                     "the server refuses every row: {}{}",
                     error.message(),
@@ -245,14 +275,17 @@ impl Filler<'_> {
         goal: u64,
     ) -> Result<(u64, Option<Refused>), FillError> {
         if table.partitioned && table.partitions.is_empty() {
-            return Ok((0, Some(Refused::reason("it has no partition that a row could be in"))));
+            return Ok((
+                0,
+                Some(Refused::new(SkipKind::NoPartition, "it has no partition that a row could be in")),
+            ));
         }
         let mut plan = Plan::new(catalog, table, self.options.seed);
         if let Err(refused) = self.probe(&mut plan).await? {
             return Ok((0, Some(refused)));
         }
-        if let Some(reason) = plan.missing() {
-            return Ok((0, Some(Refused::reason(reason))));
+        if let Some((kind, reason)) = plan.missing() {
+            return Ok((0, Some(Refused::new(kind, reason))));
         }
         let mut added = 0;
         let mut refused = None;
@@ -271,20 +304,22 @@ impl Filler<'_> {
             }
         }
         if added == 0 && refused.is_none() {
-            refused = Some(Refused::reason(self.why_none(&plan).await?));
+            refused = Some(self.why_none(&plan).await?);
         }
         Ok((added, refused))
     }
 
-    async fn why_none(&mut self, plan: &Plan<'_>) -> Result<String, FillError> {
+    async fn why_none(&mut self, plan: &Plan<'_>) -> Result<Refused, FillError> {
         for target in plan.needs() {
             let statement = format!("SELECT EXISTS (SELECT FROM {target})");
             let exists = sqlx::query_scalar::<_, bool>(AssertSqlSafe(statement));
             if let Ok(false) = answer("look for rows", exists.fetch_one(&mut *self.connection).await)? {
-                return Ok(format!("it must refer to {target}, which has no rows"));
+                let reason = format!("it must refer to {target}, which has no rows");
+                return Ok(Refused::new(SkipKind::NoParent, reason));
             }
         }
-        Ok("no row was found that all of its conditions, keys and triggers accept together".to_owned())
+        let reason = "no row was found that all of its conditions, keys and triggers accept together";
+        Ok(Refused::new(SkipKind::NothingAccepted, reason))
     }
 
     /// How long a statement may take, in milliseconds: a part of what is left, so that one that never ends leaves time
@@ -297,7 +332,7 @@ impl Filler<'_> {
     /// What begins a transaction in which nothing takes longer than there is time, and no constraint waits for the end.
     fn limits(&self) -> Result<String, Refused> {
         let Some(time) = self.statement_ms() else {
-            return Err(Refused::reason("the time for generated rows is over"));
+            return Err(Refused::new(SkipKind::NoTime, "the time for generated rows is over"));
         };
         Ok(format!(
             "SET LOCAL statement_timeout = {time}; SET LOCAL lock_timeout = {LOCK_MS}; SET CONSTRAINTS ALL IMMEDIATE"
