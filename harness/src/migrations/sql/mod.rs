@@ -8,6 +8,9 @@ mod objects;
 mod parse;
 mod split;
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 pub use facts::{Facts, Verb, facts, never_in_transaction, verb};

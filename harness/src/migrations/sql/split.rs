@@ -293,6 +293,6 @@ mod tests {
         assert_eq!(statements.len(), 1);
         assert_eq!(&script[statements[0].range.clone()], "SELECT 2");
         assert_eq!(split("é", 1..1), []);
-        assert_eq!(split("a", 9..7), []);
+        assert_eq!(split("a", 9..17), []);
     }
 }
