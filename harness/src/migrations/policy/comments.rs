@@ -15,6 +15,9 @@ use crate::migrations::sql;
 
 const MARK: &str = "proofmark:";
 
+/// The most comments in a file that are looked at: finding the line of each costs the file's length.
+const COMMENTS_MAX: usize = 200;
+
 const FORM: &str = "write `-- proofmark: allow CHECK because REASON`, with the name of a check and your reason";
 
 /// A comment that allows what a check would find.
@@ -61,9 +64,11 @@ pub(super) fn read(project: &Project, known: &[&'static str]) -> (Vec<Allowance>
     for (name, mut file) in files {
         file.statements.sort_by_key(|range| range.start);
         file.statements.dedup();
-        for comment in sql::line_comments(&file.text) {
+        let marked = sql::line_comments(&file.text).filter_map(|comment| {
             let text = file.text[comment.clone()].trim_start_matches('-').trim();
-            let Some(rest) = text.strip_prefix(MARK) else { continue };
+            Some((comment, text.strip_prefix(MARK)?))
+        });
+        for (comment, rest) in marked.take(COMMENTS_MAX) {
             let place = Place::new(&name, &file.text, comment.clone());
             let parsed = parse(rest.trim(), known)
                 .and_then(|(check, reason)| Ok((check, reason, lines_of(&file, &comment)?)));

@@ -142,6 +142,18 @@ fn bodies_are_looked_at() {
 }
 
 #[test]
+fn the_reference_migrations_are_understood() {
+    for migration in crate::migration_set::MigrationSet::reference().migrations() {
+        for text in std::iter::once(&migration.up).chain(&migration.down) {
+            for statement in split(text, 0..text.len()) {
+                let facts = facts(&text[statement.range.clone()]);
+                assert!(!facts.unsure && facts.verb != Verb::Other, "{}: {facts:#?}", &text[statement.range]);
+            }
+        }
+    }
+}
+
+#[test]
 fn verbs_and_flags_are_told_from_the_first_words() {
     for (statement, expected) in [
         ("create or replace view v as select 1", Verb::CreateView),

@@ -7,6 +7,9 @@ use crate::migrations::Script;
 use crate::migrations::source::Layout;
 use crate::migrations::sql::{self, Input, NAME_BYTES_MAX};
 
+/// The most findings of a case in a script: whoever has as many needs no more, and each costs the script's length.
+pub(super) const PER_SCRIPT_MAX: usize = 50;
+
 /// All scripts of a subject.
 pub(super) fn scripts(subject: &MigrationSubject) -> impl Iterator<Item = &Script> {
     subject.evidence.project.steps.iter().flat_map(|step| std::iter::once(&step.up).chain(&step.down))
@@ -82,7 +85,11 @@ pub(super) async fn psql_commands_are_not_used(subject: MigrationSubject) -> Cas
     let layout = subject.evidence.project.layout;
     let mut findings = Vec::new();
     for script in scripts(&subject) {
+        let least = findings.len();
         for statement in &script.statements {
+            if findings.len() - least >= PER_SCRIPT_MAX {
+                break;
+            }
             let (found, help) = match &statement.input {
                 Input::PsqlCommand => {
                     let command = sql::psql_command(script.statement(statement));
@@ -125,10 +132,14 @@ fn psql_help(command: &str) -> &'static str {
 pub(super) async fn names_fit_into_63_bytes(subject: MigrationSubject) -> CaseResult {
     let mut findings = Vec::new();
     for script in scripts(&subject) {
-        for statement in script.statements.iter().filter(|statement| statement.input != Input::PsqlCommand) {
-            for name in sql::long_names(script.statement(statement)) {
-                let range = statement.range.start + name.range.start..statement.range.start + name.range.end;
-                findings.push(Finding::new(
+        let sent = script.statements.iter().filter(|statement| statement.input != Input::PsqlCommand);
+        let names = sent.flat_map(|statement| {
+            let names = sql::long_names(script.statement(statement));
+            names.into_iter().map(|name| (statement.range.start, name))
+        });
+        for (start, name) in names.take(PER_SCRIPT_MAX) {
+            let range = start + name.range.start..start + name.range.end;
+            findings.push(Finding::new(
                     Level::Error,
                     script.place(range),
                     format!("name {}", name.name),
@@ -140,7 +151,6 @@ pub(super) async fn names_fit_into_63_bytes(subject: MigrationSubject) -> CaseRe
                     ),
                     "choose a shorter name",
                 ));
-            }
         }
     }
     subject.conclude(findings)

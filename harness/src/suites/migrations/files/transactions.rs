@@ -1,7 +1,7 @@
 //! Cases about scripts and the transactions that their runner puts around them.
 
 use super::super::MigrationSubject;
-use super::statements::{object, scripts};
+use super::statements::{PER_SCRIPT_MAX, object, scripts};
 use crate::case::CaseResult;
 use crate::event::{Finding, Level};
 use crate::migrations::Script;
@@ -20,7 +20,11 @@ pub(super) async fn begin_and_commit_are_balanced(subject: MigrationSubject) -> 
     for script in scripts(&subject) {
         let mut open: Option<&Statement> = None;
         let verbs = verbs(script);
+        let least = findings.len();
         for (index, (statement, verb)) in verbs.iter().enumerate() {
+            if findings.len() - least >= PER_SCRIPT_MAX {
+                break;
+            }
             let mut found = |level, message: String, help: &str| {
                 findings.push(Finding::new(
                     level,
@@ -116,11 +120,11 @@ pub(super) async fn concurrently_is_outside_a_transaction(subject: MigrationSubj
     let layout = subject.evidence.project.layout;
     let mut findings = Vec::new();
     for script in scripts(&subject).filter(|script| script.in_transaction) {
-        for (statement, _) in verbs(script) {
+        let refused = script.statements.iter().filter(|statement| {
+            statement.input == Input::Sql && sql::never_in_transaction(script.statement(statement))
+        });
+        for statement in refused.take(PER_SCRIPT_MAX) {
             let text = script.statement(statement);
-            if !sql::never_in_transaction(text) {
-                continue;
-            }
             let facts = sql::facts(text);
             let named = facts.creates.first().or(facts.drops.first()).or(facts.refers.first());
             findings.push(Finding::new(
