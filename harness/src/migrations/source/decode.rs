@@ -13,10 +13,10 @@ pub(super) struct Decoded {
 }
 
 /// The text of a file without the mark at its beginning, so that places are those that editors show.
-pub(super) fn decode(file: &str, mut bytes: Vec<u8>) -> Result<Decoded, Problem> {
+pub(super) fn decode(file: &str, mut bytes: Vec<u8>) -> Result<Decoded, Box<Problem>> {
     let refuse = |found: String, help: String| {
         let message = format!("expected text in UTF-8, found {found}");
-        Err(Problem::new(ProblemKind::Encoding, file, message, help))
+        Err(Box::new(Problem::new(ProblemKind::Encoding, file, message, help)))
     };
     let from =
         |encoding: &str| format!("iconv -f {encoding} -t UTF-8 {file} > {file}.new && mv {file}.new {file}");
@@ -62,7 +62,7 @@ pub(super) fn decode(file: &str, mut bytes: Vec<u8>) -> Result<Decoded, Problem>
             format!("expected text, found NUL at offset {at}: Postgres reads no further than that"),
             "remove the NUL",
         );
-        return Err(problem.at(Place::new(file, &text, at..at + 1)));
+        return Err(Box::new(problem.at(Place::new(file, &text, at..at + 1))));
     }
     Ok(Decoded { text, has_bom })
 }

@@ -62,7 +62,7 @@ fn sorted(mut sources: Vec<SourceFile>, others: &mut Vec<String>, problems: &mut
                     text: decoded.text.into(),
                     has_bom: decoded.has_bom,
                 }),
-                Err(problem) => problems.push(problem),
+                Err(problem) => problems.push(*problem),
             }
         } else if is_settings(&path) {
             files.settings.insert(path, String::from_utf8_lossy(&bytes).into_owned());

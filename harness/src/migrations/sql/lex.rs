@@ -124,18 +124,19 @@ fn escaped_string(text: &str, from: usize) -> (usize, bool) {
     (text.len(), false)
 }
 
-/// All tokens of a text but white space and comments.
-pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token> + '_ {
+/// All tokens of a text.
+pub(super) fn all_tokens(text: &str) -> impl Iterator<Item = Token> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
-        loop {
-            let token = token(text, at, false)?;
-            at = token.end;
-            if !token.is_trivia() {
-                return Some(token);
-            }
-        }
+        let token = token(text, at, false)?;
+        at = token.end;
+        Some(token)
     })
+}
+
+/// All tokens of a text but white space and comments.
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = Token> + '_ {
+    all_tokens(text).filter(|token| !token.is_trivia())
 }
 
 /// A name as the server keeps it: without quotes, and in lower case if it has none.

@@ -8,10 +8,14 @@ mod objects;
 mod parse;
 mod split;
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 pub use facts::{Facts, Verb, facts, never_in_transaction, verb};
 pub use lex::Unterminated;
+pub(crate) use names::line_comments;
 pub use names::{NAME_BYTES_MAX, Name, long_names, unterminated};
 pub use objects::{ObjectKind, ObjectName};
 pub use split::{psql_command, split};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use squawk_lexer::TokenKind;
 
-use super::lex::{Unterminated, folded, tokens};
+use super::lex::{Unterminated, all_tokens, folded, tokens};
 
 /// The longest name, in bytes, that Postgres keeps whole.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -42,6 +42,11 @@ pub fn long_names(statement: &str) -> Vec<Name> {
 pub fn unterminated(statement: &str) -> Option<(Unterminated, Range<usize>)> {
     let last = tokens(statement).last()?;
     last.unterminated().map(|kind| (kind, last.range()))
+}
+
+/// The comments from `--` to the end of a line in a whole script.
+pub(crate) fn line_comments(script: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    all_tokens(script).filter(|token| token.kind == TokenKind::LineComment).map(|token| token.range())
 }
 
 #[cfg(test)]

@@ -193,7 +193,7 @@ fn role_of(kind: K) -> Option<Role> {
         K::DATABASE => New(O::Database),
         K::TABLE_NAME_REF => Known(O::Table),
         K::VIEW_REF => Known(O::View),
-        K::RELATION_NAME_REF => Known(O::Relation),
+        K::RELATION_NAME_REF | K::QUALIFIED_COLUMN_NAME_REF => Known(O::Relation),
         K::TYPE_NAME_REF | K::DOMAIN_REF | K::PATH_TYPE => Known(O::Type),
         K::FUNCTION_NAME_REF | K::PROCEDURE_NAME_REF | K::ROUTINE_NAME_REF | K::AGGREGATE => Known(O::Function),
         K::SCHEMA_REF => Known(O::Schema),
@@ -371,6 +371,9 @@ fn named(node: &SyntaxNode, kind: ObjectKind) -> Option<ObjectName> {
             .collect(),
         None => vec![text(node)],
     };
+    if node.kind() == K::QUALIFIED_COLUMN_NAME_REF {
+        parts.pop();
+    }
     let name = parts.pop().filter(|name| !name.is_empty())?;
     Some(ObjectName { kind, schema: parts.pop(), name })
 }

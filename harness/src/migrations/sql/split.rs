@@ -141,11 +141,11 @@ impl Splitter<'_> {
     /// The rows for the statement that has just ended: the lines from the next one to one with `\.` or the last one.
     fn rows(&mut self) -> Range<usize> {
         let rest = &self.text[self.at..];
-        let line_end = rest.find('\n').map_or(rest.len(), |newline| newline + 1);
-        let remark = rest[..line_end].trim();
-        if !remark.is_empty() && !remark.starts_with("--") {
+        let remark = rest.trim_start_matches([' ', '\t', '\r']);
+        if !remark.is_empty() && !remark.starts_with('\n') && !remark.starts_with("--") {
             return self.at..self.at;
         }
+        let line_end = rest.find('\n').map_or(rest.len(), |newline| newline + 1);
         let start = self.at + line_end;
         let mut end = start;
         self.at = self.text.len();
@@ -163,8 +163,9 @@ impl Splitter<'_> {
     /// of those that send what comes before it. Elsewhere it is an error, and the server says so.
     fn is_psql_command(&self, token: &Token) -> bool {
         let Some(rest) = self.text[token.start..].strip_prefix('\\') else { return false };
-        let line = self.text[..token.start].rfind('\n').map_or(0, |newline| newline + 1);
-        let is_first = self.text[line..token.start].trim().is_empty() || self.current.is_none();
+        // Only white space is looked at, so that a long line with many backslashes costs no more than its length.
+        let before = self.text[..token.start].chars().rev().find(|c| *c == '\n' || !c.is_whitespace());
+        let is_first = self.current.is_none() || matches!(before, None | Some('\n'));
         is_first && !rest.starts_with(char::is_whitespace) || rest.starts_with('g') || rest.starts_with("crosstab")
     }
 
@@ -287,12 +288,20 @@ mod tests {
     }
 
     #[test]
+    fn the_time_grows_with_the_length() {
+        for piece in ["\\ ", "COPY a FROM stdin;", "$a", "(", "'a'\\", "--\n", "/**/", "CASE "] {
+            let script = format!("SELECT {}", piece.repeat(1_000_000 / piece.len()));
+            assert!(!split(&script, 0..script.len()).is_empty(), "{piece}");
+        }
+    }
+
+    #[test]
     fn a_part_of_a_file_has_its_places_in_the_file() {
         let script = "-- é\nSELECT 1; SELECT 2; SELECT 3";
         let statements = split(script, 16..24);
         assert_eq!(statements.len(), 1);
         assert_eq!(&script[statements[0].range.clone()], "SELECT 2");
         assert_eq!(split("é", 1..1), []);
-        assert_eq!(split("a", 9..7), []);
+        assert_eq!(split("a", 9..17), []);
     }
 }

@@ -26,6 +26,18 @@ use crate::suite::{Batch, PlannedCase, Suite};
 pub const GROUPS: [&[Case<MigrationSubject>]; 5] =
     [files::CASES, replay::CASES, traffic::CASES, quality::CASES, crash::CASES];
 
+/// The names of all checks, for configurations and comments.
+#[must_use]
+pub fn check_names() -> Vec<&'static str> {
+    GROUPS.into_iter().flatten().map(|case| case.name).collect()
+}
+
+/// What is known of a project about which nobody has decided anything but in its files.
+fn evidence_of(project: Project) -> Evidence {
+    let policy = Policy::new(check_names()).with_comments_of(&project);
+    Evidence::new(project, policy, Settings::default())
+}
+
 /// A set of migrations under test.
 #[derive(Debug, Clone)]
 pub struct MigrationSubject {
@@ -43,9 +55,15 @@ impl MigrationSubject {
     /// A set of migrations by itself, with no other case that would share what is known of it.
     #[must_use]
     pub fn new(context: CaseContext, name: &str, migrations: MigrationSet, snapshots: Snapshots) -> Self {
-        let project = Project::from_set(name, &migrations);
-        let evidence = Arc::new(Evidence::new(project, Policy::default(), Settings::default()));
+        let evidence = Arc::new(evidence_of(Project::from_set(name, &migrations)));
         Self { context, migrations: Arc::new(migrations), evidence, snapshots: Arc::new(snapshots) }
+    }
+
+    /// A project by itself, in whatever layout it is; for cases that look at nothing but evidence.
+    #[must_use]
+    pub fn of_project(context: CaseContext, project: Project) -> Self {
+        let evidence = Arc::new(evidence_of(project));
+        Self { context, migrations: Arc::default(), evidence, snapshots: Arc::default() }
     }
 
     /// The database at head, shared by all cases: who changes it must roll back.
@@ -55,12 +73,11 @@ impl MigrationSubject {
     }
 
     /// Reports findings, as the policy sees them; fails if any of them counts.
-    #[expect(dead_code, reason = "the cases that ask come next")]
     fn conclude(&self, findings: Vec<Finding>) -> CaseResult {
         let mut counting = Vec::new();
         for finding in findings {
             let check = self.context.id().case.clone();
-            let finding = self.evidence.policy.judge(Finding { check, ..finding });
+            let Some(finding) = self.evidence.policy.judge(Finding { check, ..finding }) else { continue };
             if finding.counts() {
                 counting.push(finding.to_string());
             }
@@ -134,8 +151,7 @@ impl MigrationSuite {
         snapshots: &Arc<Snapshots>,
         has: &[Capability],
     ) -> Vec<PlannedCase> {
-        let project = Project::from_set(name, migrations);
-        let evidence = Arc::new(Evidence::new(project, Policy::default(), Settings::default()));
+        let evidence = Arc::new(evidence_of(Project::from_set(name, migrations)));
         let plan = |case| {
             let (migrations, snapshots) = (Arc::clone(migrations), Arc::clone(snapshots));
             let evidence = Arc::clone(&evidence);

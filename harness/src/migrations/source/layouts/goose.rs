@@ -14,6 +14,9 @@ use crate::migrations::sql::Input;
 const STATEMENT_HELP: &str = "put `-- +goose StatementBegin` on a line before the statement and \
                               `-- +goose StatementEnd` on a line behind it";
 
+/// The most statements in a script of which it is said that they would be cut.
+const CUTS_MAX: usize = 50;
+
 pub(super) fn plan(files: &Files, plan: &mut Plan) -> Sort {
     for file in files.at_top() {
         let Some((digits, number, name)) = version(file) else { continue };
@@ -113,7 +116,11 @@ impl Markers {
 
 /// Outside of what is said to be one statement, goose ends a statement wherever a line ends with a semicolon.
 fn check_cuts(file: &TextFile, script: &Script, whole: &[Range<usize>], plan: &mut Plan) {
+    let least = plan.problems.len();
     for statement in &script.statements {
+        if plan.problems.len() - least >= CUTS_MAX {
+            break;
+        }
         let is_whole =
             whole.iter().any(|part| part.start <= statement.range.start && statement.range.end <= part.end);
         if is_whole || statement.input != Input::Sql {

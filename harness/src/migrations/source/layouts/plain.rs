@@ -83,7 +83,7 @@ mod tests {
             problems(&project(&[("9_a.sql", ""), ("10_b.sql", ""), ("010_b.sql", ""), ("x_down.sql", "")]));
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].starts_with("DownWithoutUp x_down.sql"), "{found:?}");
-        assert!(found[1].starts_with("AmbiguousOrder 10_b.sql: expected the same order"), "{found:?}");
+        assert!(found[1].starts_with("AmbiguousOrder 010_b.sql: expected the same order"), "{found:?}");
         assert!(
             found[2].starts_with("AmbiguousOrder 10_b.sql: expected a number of its own, found that of 010_b.sql")
         );
