@@ -213,6 +213,12 @@ impl MigrationSet {
         Ok(Self { migrations })
     }
 
+    /// No migrations.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { migrations: Vec::new() }
+    }
+
     /// What a migrator of sqlx would apply and revert.
     #[must_use]
     pub fn from_migrator(migrator: &Migrator) -> Self {
