@@ -50,8 +50,12 @@ pub enum Capability {
     IndependentOracle,
     /// A committed schema snapshot exists for every version.
     SchemaSnapshots,
-    /// Every migration has a down script.
+    /// Migrations have down scripts.
     DownScripts,
+    /// Some scripts are run again whenever they have changed.
+    RepeatableScripts,
+    /// The migrations are a set that sqlx's migrator applies.
+    SqlxMigrator,
     /// The explainer honours a time limit.
     TimeLimit,
     /// The explainer can use a chosen number of workers.
@@ -62,10 +66,12 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::IndependentOracle,
         Self::SchemaSnapshots,
         Self::DownScripts,
+        Self::RepeatableScripts,
+        Self::SqlxMigrator,
         Self::TimeLimit,
         Self::Workers,
         Self::PartialFailure,
@@ -78,6 +84,8 @@ impl Capability {
             Self::IndependentOracle => "independent_oracle",
             Self::SchemaSnapshots => "schema_snapshots",
             Self::DownScripts => "down_scripts",
+            Self::RepeatableScripts => "repeatable_scripts",
+            Self::SqlxMigrator => "sqlx_migrator",
             Self::TimeLimit => "time_limit",
             Self::Workers => "workers",
             Self::PartialFailure => "partial_failure",
@@ -91,6 +99,8 @@ impl Capability {
             Self::IndependentOracle => "the subject is itself the oracle of this case",
             Self::SchemaSnapshots => "no schema snapshots are committed for this subject",
             Self::DownScripts => "the subject declares no down scripts",
+            Self::RepeatableScripts => "no script is to be run again when it has changed",
+            Self::SqlxMigrator => "the case is about the migrator of sqlx, and this is not its layout",
             Self::TimeLimit => "the explainer declares no time limit",
             Self::Workers => "the explainer declares no choice of workers",
             Self::PartialFailure => "the explainer declares no failures by row",

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::database::TestDatabase;
 use crate::environment::{Environment, EnvironmentError};
-use crate::event::{Finding, LatencyRecord};
+use crate::event::{Finding, LatencyRecord, MigrationVerdict};
 use crate::migration_set::MigrationSet;
 use crate::server::TestServer;
 use crate::suite::CaseId;
@@ -23,6 +23,7 @@ struct Inner {
     leases: Mutex<Vec<TestDatabase>>,
     latencies: Mutex<Vec<LatencyRecord>>,
     findings: Mutex<Vec<Finding>>,
+    verdict: Mutex<Option<MigrationVerdict>>,
 }
 
 impl CaseContext {
@@ -37,6 +38,7 @@ impl CaseContext {
                 leases: Mutex::default(),
                 latencies: Mutex::default(),
                 findings: Mutex::default(),
+                verdict: Mutex::default(),
             }),
         }
     }
@@ -106,6 +108,17 @@ impl CaseContext {
     pub fn found(&self, finding: Finding) {
         let check = self.inner.id.case.clone();
         self.inner.findings.lock().unwrap_or_else(PoisonError::into_inner).push(Finding { check, ..finding });
+    }
+
+    /// Reports what a directory of migrations comes to.
+    pub fn verdict(&self, verdict: MigrationVerdict) {
+        *self.inner.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+    }
+
+    /// What was last said that a directory of migrations comes to; there is none afterwards.
+    #[must_use]
+    pub fn take_verdict(&self) -> Option<MigrationVerdict> {
+        self.inner.verdict.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What was found so far; the list is empty afterwards.

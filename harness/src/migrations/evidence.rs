@@ -1,12 +1,15 @@
 //! What is found out by executing a project, once, for all cases that ask.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
 use super::Project;
 use super::policy::Policy;
-use super::sandbox::{Refusal, Sandbox, SandboxError};
+use super::replay::{Difference, History, Replay, StepReport, Variant};
+use super::sandbox::{Profile, Refusal, Sandbox, SandboxError};
 use crate::environment::Environment;
 
 /// How a project is executed.
@@ -14,11 +17,22 @@ use crate::environment::Environment;
 pub struct Settings {
     /// How many rows each table is given before a migration meets it.
     pub rows: usize,
+    /// What is there before the first migration.
+    pub profile: Profile,
+    /// How long a statement may take.
+    pub statement_time_max: Duration,
+    /// How large a database may become, in bytes.
+    pub database_bytes_max: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rows: 200 }
+        Self {
+            rows: 200,
+            profile: Profile::Plain,
+            statement_time_max: Duration::from_secs(60),
+            database_bytes_max: 2 * 1024 * 1024 * 1024,
+        }
     }
 }
 
@@ -32,13 +46,17 @@ pub struct Evidence {
     /// How it is executed.
     pub settings: Settings,
     head: OnceCell<Arc<Head>>,
+    replay: OnceCell<Arc<Replay>>,
+    history: OnceCell<Arc<History>>,
+    variants: [OnceCell<Arc<Difference>>; Variant::COUNT],
+    is_verdict_told: AtomicBool,
 }
 
 /// A database in which all was executed that can be.
 #[derive(Debug)]
 pub struct Head {
     /// The database.
-    pub sandbox: Sandbox,
+    pub sandbox: Arc<Sandbox>,
     /// What the server refused, for each step.
     pub refusals: Vec<Option<Refusal>>,
 }
@@ -47,23 +65,85 @@ impl Evidence {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(project: Project, policy: Policy, settings: Settings) -> Self {
-        Self { project, policy, settings, head: OnceCell::new() }
+        Self {
+            project,
+            policy,
+            settings,
+            head: OnceCell::new(),
+            replay: OnceCell::new(),
+            history: OnceCell::new(),
+            variants: Default::default(),
+            is_verdict_told: AtomicBool::new(false),
+        }
     }
 
-    /// A database in which all steps were applied, those that the server refused left out. Shared by all cases: who
-    /// changes it must roll back.
+    /// What becomes of every step, in the project's order and in the best one.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn replay(&self, environment: &Environment) -> Result<Arc<Replay>, SandboxError> {
+        let replay = self.replay.get_or_try_init(|| async {
+            Replay::run(environment, &self.project, &self.settings).await.map(Arc::new)
+        });
+        replay.await.cloned()
+    }
+
+    /// A database in which all steps were applied, those that the server refused left out: in the project's order, or
+    /// in one in which more of them apply. Shared by all cases: who changes it must roll back.
     ///
     /// # Errors
     /// When the environment is broken.
     pub async fn head(&self, environment: &Environment) -> Result<Arc<Head>, SandboxError> {
         let head = self.head.get_or_try_init(|| async {
-            let sandbox = Sandbox::new(environment).await?;
-            let mut refusals = Vec::new();
-            for step in &self.project.steps {
-                refusals.push(sandbox.session().await?.run(&step.up).await?);
-            }
+            let replay = self.replay(environment).await?;
+            let (sandbox, refusals) = match &replay.best {
+                Some((sandbox, refusals)) => (Arc::clone(sandbox), refusals.clone()),
+                None => {
+                    let refused = |step: &StepReport| step.failure.as_ref().map(|failure| failure.refusal.clone());
+                    (Arc::clone(&replay.sandbox), replay.steps.iter().map(refused).collect())
+                }
+            };
             Ok::<_, SandboxError>(Arc::new(Head { sandbox, refusals }))
         });
         head.await.cloned()
+    }
+
+    /// What happens step by step, forwards and backwards.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn history(&self, environment: &Environment) -> Result<Arc<History>, SandboxError> {
+        let history = self.history.get_or_try_init(|| async {
+            let replay = self.replay(environment).await?;
+            History::run(environment, &self.project, &self.settings, &replay).await.map(Arc::new)
+        });
+        history.await.cloned()
+    }
+
+    /// What is different where something is as it is not usually.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn variant(
+        &self,
+        environment: &Environment,
+        variant: Variant,
+    ) -> Result<Arc<Difference>, SandboxError> {
+        let [one_session, zone, schema] = &self.variants;
+        let cell = match variant {
+            Variant::OneSession => one_session,
+            Variant::TimeZone => zone,
+            Variant::SchemaFirst => schema,
+        };
+        let difference = cell.get_or_try_init(|| async {
+            let replay = self.replay(environment).await?;
+            Difference::find(environment, &self.project, &self.settings, &replay, variant).await.map(Arc::new)
+        });
+        difference.await.cloned()
+    }
+
+    /// Whether this is the first time that somebody asks: a verdict is told once.
+    pub fn tells_verdict(&self) -> bool {
+        !self.is_verdict_told.swap(true, Ordering::Relaxed)
     }
 }

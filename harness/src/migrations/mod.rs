@@ -1,11 +1,12 @@
 //! Anybody's directory of migrations: read in whatever layout, executed on a real server, and looked at from all sides.
 //!
 //! `source` reads files into a [`Project`]; `sql` takes scripts apart; `sandbox` executes them where they can do no
-//! harm. What is found out is evidence; what to think of it is for the cases in `suites/migrations`.
+//! harm; `replay` does so in every way that production can. What is found out is evidence; what to think of it is for the cases in `suites/migrations`.
 
 pub mod evidence;
 pub mod generate;
 pub mod policy;
+pub mod replay;
 pub mod sandbox;
 pub mod source;
 pub mod sql;

@@ -20,6 +20,7 @@ mod own;
 mod owner;
 mod process;
 mod run_directory;
+pub(crate) mod sandbox_roles;
 mod watchdog;
 
 use std::fmt;

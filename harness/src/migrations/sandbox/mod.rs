@@ -1,17 +1,41 @@
 //! Databases in which anybody's scripts are executed: as a role that may do in them what it likes, and nothing else.
+//!
+//! The role owns its database. What it may not do is refused by the server, with two exceptions that would keep all
+//! that follows from being judged: roles are made for it (without any rights, and dropped with the database), and so
+//! are extensions that only a superuser may create, unless they reach outside.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod intent;
+mod profile;
+mod refusal;
+mod session;
+mod watch;
+pub(crate) mod words;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::source::Script;
-use super::sql::{Input, Statement};
+pub use intent::Reach;
+pub(crate) use intent::{reach, reach_of_refusal};
+pub use profile::{Profile, UnknownProfile};
+pub use refusal::Refusal;
+pub use session::{Beyond, End, Ran, Session};
+
+use super::evidence::Settings;
 use crate::database::TestDatabase;
 use crate::environment::{Environment, EnvironmentError};
+use crate::schema::Fingerprint;
+use crate::server::sandbox_roles::role_of;
+use session::{Entry, Limits};
+use watch::{Watch, literal, quoted};
 
-static MADE: AtomicU64 = AtomicU64::new(0);
+/// How long a session may wait for a lock, in milliseconds.
+const LOCK_TIME_MAX_MS: u64 = 30_000;
+
+/// How long a transaction may be left alone, in milliseconds.
+const IDLE_TIME_MAX_MS: u64 = 600_000;
 
 /// What went wrong, and was not the scripts' fault.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +53,18 @@ pub enum SandboxError {
         #[source]
         source: sqlx::Error,
     },
+    /// A role that the profile needs cannot be had.
+    #[error("the role {name} of the profile cannot be made: {message}; use a server where no such role is")]
+    Role {
+        /// The role.
+        name: String,
+        /// What speaks against it.
+        message: String,
+    },
+}
+
+fn server_error(action: &'static str) -> impl Fn(sqlx::Error) -> SandboxError {
+    move |source| SandboxError::Server { action, source }
 }
 
 /// A database, and the role that owns it and nothing else.
@@ -36,64 +72,107 @@ pub enum SandboxError {
 pub struct Sandbox {
     database: TestDatabase,
     role: String,
-    owner: PgConnectOptions,
-}
-
-/// A session of the role that scripts are executed as.
-#[derive(Debug)]
-pub struct Session {
-    connection: PgConnection,
-}
-
-/// What the server said to a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The number of the statement in its script.
-    pub statement: usize,
-    /// Its code.
-    pub sqlstate: String,
-    /// What it says.
-    pub message: String,
-    /// More about it.
-    pub detail: Option<String>,
-    /// What it proposes.
-    pub hint: Option<String>,
-    /// Where in the file, in bytes, if it says so and is right.
-    pub offset: Option<usize>,
-    /// In which function, if it happened in one.
-    pub context: Option<String>,
+    /// Empty if the role is not ours.
+    password: String,
+    is_confined: bool,
+    entry: Entry,
+    watch: Arc<Watch>,
+    profile: Profile,
+    limits: Limits,
 }
 
 impl Sandbox {
-    /// An empty database.
+    /// An empty database, with the usual settings.
     ///
     /// # Errors
     /// When it cannot be had.
     pub async fn new(environment: &Environment) -> Result<Self, SandboxError> {
-        let database = environment.empty_database().await?;
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let id = Uuid::new_v4().simple().to_string();
-        let (role, password) = (format!("proofmark_role_{}_{number}", &id[..8]), &id[8..]);
-        let mut admin = connect(&database).await?;
-        let statements = format!(
-            "CREATE ROLE {role} LOGIN PASSWORD '{password}';
-             ALTER DATABASE {name} OWNER TO {role};
-             ALTER SCHEMA public OWNER TO {role}",
-            name = database.name(),
-        );
-        sqlx::raw_sql(AssertSqlSafe(statements))
-            .execute(&mut admin)
-            .await
-            .map_err(|source| SandboxError::Server { action: "make a role for scripts", source })?;
-        let _ = admin.close().await;
-        let owner = database.connect_options().username(&role).password(password);
-        Ok(Self { database, role, owner })
+        Self::with(environment, &Settings::default(), &[]).await
     }
 
-    /// The role that scripts are executed as.
+    /// A database as the settings' profile has it at first. Every session of its role begins with these parameters.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn with(
+        environment: &Environment,
+        settings: &Settings,
+        parameters: &[(&str, &str)],
+    ) -> Result<Self, SandboxError> {
+        let database = environment.empty_database().await?;
+        let mut admin = connect(&database).await?;
+        let query = "SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
+        let found = sqlx::query_as(query).fetch_one(&mut admin).await;
+        let (admin_role, is_superuser): (String, bool) = found.map_err(server_error("look at the own role"))?;
+        let profile = settings.profile;
+        let limits = Limits {
+            statement_time_max: settings.statement_time_max,
+            database_bytes_max: settings.database_bytes_max,
+        };
+        let statement_time_max_ms = u64::try_from(settings.statement_time_max.as_millis()).unwrap_or(u64::MAX);
+        let owner = database.connect_options().application_name("proofmark migrations").options([
+            ("statement_timeout", statement_time_max_ms),
+            ("lock_timeout", LOCK_TIME_MAX_MS),
+            ("idle_in_transaction_session_timeout", IDLE_TIME_MAX_MS),
+        ]);
+        let (role, password, owner) = if is_superuser {
+            let role = role_of(database.name());
+            let password = Uuid::new_v4().simple().to_string();
+            let owner = owner.username(&role).password(&password);
+            make_role(&mut admin, &database, &role, &password).await?;
+            (role, password, owner)
+        } else {
+            (quoted(&admin_role), String::new(), owner)
+        };
+        let watch = Arc::new(Watch::new(admin, role.clone(), is_superuser));
+        let zone = parameters.iter().find(|(name, _)| *name == "timezone");
+        let settings = zone.map_or_else(String::new, |(name, value)| format!("SET {name} = {}", literal(value)));
+        let entry = Entry { options: owner, settings };
+        let sandbox = Self { database, role, password, is_confined: is_superuser, entry, watch, profile, limits };
+        sandbox.prepare(parameters).await?;
+        Ok(sandbox)
+    }
+
+    async fn prepare(&self, parameters: &[(&str, &str)]) -> Result<(), SandboxError> {
+        let mut statements = String::new();
+        let path = self.profile.search_path().map(|path| ("search_path", path));
+        for (name, value) in path.into_iter().chain(parameters.iter().copied()) {
+            // Several names are a list, and no string.
+            let value = if name == "search_path" { value.to_owned() } else { literal(value) };
+            statements.push_str(&format!("ALTER ROLE {} SET {name} = {value};", self.role));
+        }
+        for role in self.profile.roles() {
+            self.watch.provide(role).await?;
+        }
+        if let Some(preparation) = self.profile.preparation() {
+            statements.push_str(&preparation.replace("{owner}", &self.role));
+            for extension in self.profile.extensions() {
+                statements.push_str(&format!(
+                    "DO $$ BEGIN
+                        IF EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = '{extension}') THEN
+                            CREATE EXTENSION \"{extension}\" SCHEMA extensions;
+                        END IF;
+                    END $$;"
+                ));
+            }
+        }
+        if statements.is_empty() {
+            return Ok(());
+        }
+        self.watch.execute("prepare a database for scripts", statements).await
+    }
+
+    /// The role that scripts are executed as, as it is written in a statement.
     #[must_use]
     pub fn role(&self) -> &str {
         &self.role
+    }
+
+    /// Whether this role is a new one, which may do nothing outside of its database; if not, the server does not let
+    /// us make one, and it is the one of the server's URL.
+    #[must_use]
+    pub fn is_confined(&self) -> bool {
+        self.is_confined
     }
 
     /// The database.
@@ -115,99 +194,76 @@ impl Sandbox {
     /// # Errors
     /// When the server refuses.
     pub async fn session(&self) -> Result<Session, SandboxError> {
-        let connection = self.owner.connect().await;
-        let connection =
-            connection.map_err(|source| SandboxError::Server { action: "connect as the owner", source })?;
-        Ok(Session { connection })
+        let open = || Session::open(self.entry.clone(), Arc::clone(&self.watch), self.profile, self.limits);
+        match open().await {
+            Err(SandboxError::Server { source: sqlx::Error::Database(_), .. }) if self.is_confined => {
+                // A script may have changed how its role, or its database, lets anybody in.
+                self.readmit().await?;
+                open().await
+            }
+            session => session,
+        }
     }
+
+    async fn readmit(&self) -> Result<(), SandboxError> {
+        let statements = format!(
+            "ALTER ROLE {role} LOGIN CONNECTION LIMIT -1 VALID UNTIL 'infinity' PASSWORD '{password}';
+             ALTER DATABASE {name} CONNECTION LIMIT -1",
+            role = self.role,
+            name = self.database.name(),
+            password = self.password,
+        );
+        self.watch.execute("let scripts into their database again", statements).await
+    }
+
+    /// The schema as text, in which the role that owns all is called `owner`, whichever sandbox it is.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn schema(&self) -> Result<String, SandboxError> {
+        let text = self.watch.schema().await?;
+        Ok(text.replace(&self.role, "owner"))
+    }
+
+    /// The state of the catalogs.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn fingerprint(&self) -> Result<Fingerprint, SandboxError> {
+        self.watch.fingerprint().await
+    }
+
+    /// The names of the extensions that the server has.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn available_extensions(&self) -> Result<BTreeSet<String>, SandboxError> {
+        self.watch.available_extensions().await
+    }
+
+    /// Gives the database back, and drops its roles.
+    pub async fn release(self) {
+        self.database.release().await;
+    }
+}
+
+async fn make_role(
+    admin: &mut PgConnection,
+    database: &TestDatabase,
+    role: &str,
+    password: &str,
+) -> Result<(), SandboxError> {
+    let statements = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD '{password}';
+         ALTER ROLE {role} SET lc_messages = 'C';
+         ALTER DATABASE {name} OWNER TO {role};
+         ALTER SCHEMA public OWNER TO {role}",
+        name = database.name(),
+    );
+    let made = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(admin).await;
+    made.map(drop).map_err(server_error("make a role for scripts"))
 }
 
 async fn connect(database: &TestDatabase) -> Result<PgConnection, SandboxError> {
-    let connection = database.connect().await;
-    connection.map_err(|source| SandboxError::Server { action: "connect to the database", source })
-}
-
-impl Session {
-    /// The connection, for what is between statements.
-    pub fn connection(&mut self) -> &mut PgConnection {
-        &mut self.connection
-    }
-
-    /// Runs a script as its runner would: in one transaction, unless it says otherwise. What the server refused comes
-    /// back as a value, with everything rolled back that can be.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub async fn run(&mut self, script: &Script) -> Result<Option<Refusal>, SandboxError> {
-        if script.in_transaction {
-            self.plain("BEGIN").await?;
-        }
-        for number in 0..script.statements.len() {
-            if let Some(refusal) = self.statement(script, number).await? {
-                self.plain("ROLLBACK").await?;
-                return Ok(Some(refusal));
-            }
-        }
-        if script.in_transaction {
-            self.plain("COMMIT").await?;
-        }
-        Ok(None)
-    }
-
-    /// Runs one statement of a script and nothing around it.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub async fn statement(&mut self, script: &Script, number: usize) -> Result<Option<Refusal>, SandboxError> {
-        let Some(statement) = script.statements.get(number) else { return Ok(None) };
-        let text = script.statement(statement);
-        let result = match &statement.input {
-            Input::Sql => self.connection.execute(sqlx::raw_sql(AssertSqlSafe(text))).await.map(drop),
-            Input::CopyFromStdin(rows) => self.copy(text, script.slice(rows)).await,
-            Input::PsqlCommand => Ok(()),
-        };
-        match result {
-            Ok(()) => Ok(None),
-            Err(sqlx::Error::Database(error)) => match error.try_downcast_ref::<PgDatabaseError>() {
-                Some(error) => Ok(Some(Refusal::new(number, statement, text, error))),
-                None => {
-                    Err(SandboxError::Server { action: "run a statement", source: sqlx::Error::Database(error) })
-                }
-            },
-            Err(source) => Err(SandboxError::Server { action: "run a statement", source }),
-        }
-    }
-
-    async fn copy(&mut self, statement: &str, rows: &str) -> Result<(), sqlx::Error> {
-        let mut copy = self.connection.copy_in_raw(statement).await?;
-        copy.send(rows.as_bytes()).await?;
-        copy.finish().await.map(drop)
-    }
-
-    /// A statement of ours, in the role of a runner.
-    async fn plain(&mut self, statement: &'static str) -> Result<(), SandboxError> {
-        let done = self.connection.execute(sqlx::raw_sql(statement)).await;
-        done.map(drop).map_err(|source| SandboxError::Server { action: statement, source })
-    }
-}
-
-impl Refusal {
-    fn new(number: usize, statement: &Statement, text: &str, error: &PgDatabaseError) -> Self {
-        let offset = match error.position() {
-            Some(PgErrorPosition::Original(position)) => {
-                let within = text.char_indices().nth(position.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
-                Some(statement.range.start + within)
-            }
-            Some(PgErrorPosition::Internal { .. }) | None => None,
-        };
-        Self {
-            statement: number,
-            sqlstate: error.code().to_owned(),
-            message: error.message().to_owned(),
-            detail: error.detail().map(str::to_owned),
-            hint: error.hint().map(str::to_owned),
-            offset,
-            context: error.r#where().map(str::to_owned),
-        }
-    }
+    database.connect().await.map_err(server_error("connect to the database"))
 }

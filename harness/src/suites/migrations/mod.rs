@@ -18,6 +18,9 @@ use crate::database::TestDatabase;
 use crate::event::Finding;
 use crate::migration_set::{MigrationError, MigrationSet};
 use crate::migrations::policy::Policy;
+use crate::migrations::replay::{Difference, History, Replay, Variant, verdict};
+use crate::migrations::sandbox::SandboxError;
+use crate::migrations::source::StepKind;
 use crate::migrations::{Evidence, Head, Project, Settings};
 use crate::schema;
 use crate::suite::{Batch, PlannedCase, Suite};
@@ -33,9 +36,9 @@ pub fn check_names() -> Vec<&'static str> {
 }
 
 /// What is known of a project about which nobody has decided anything but in its files.
-fn evidence_of(project: Project) -> Evidence {
+fn evidence_of(project: Project, settings: Settings) -> Evidence {
     let policy = Policy::new(check_names()).with_comments_of(&project);
-    Evidence::new(project, policy, Settings::default())
+    Evidence::new(project, policy, settings)
 }
 
 /// A set of migrations under test.
@@ -55,21 +58,40 @@ impl MigrationSubject {
     /// A set of migrations by itself, with no other case that would share what is known of it.
     #[must_use]
     pub fn new(context: CaseContext, name: &str, migrations: MigrationSet, snapshots: Snapshots) -> Self {
-        let evidence = Arc::new(evidence_of(Project::from_set(name, &migrations)));
+        let evidence = Arc::new(evidence_of(Project::from_set(name, &migrations), Settings::default()));
         Self { context, migrations: Arc::new(migrations), evidence, snapshots: Arc::new(snapshots) }
     }
 
-    /// A project by itself, in whatever layout it is; for cases that look at nothing but evidence.
+    /// A project in any layout, by itself.
     #[must_use]
-    pub fn of_project(context: CaseContext, project: Project) -> Self {
-        let evidence = Arc::new(evidence_of(project));
+    pub fn of_project(context: CaseContext, project: Project, settings: Settings) -> Self {
+        let evidence = Arc::new(evidence_of(project, settings));
         Self { context, migrations: Arc::default(), evidence, snapshots: Arc::default() }
     }
 
     /// The database at head, shared by all cases: who changes it must roll back.
     #[expect(dead_code, reason = "the cases that ask come next")]
     async fn head(&self) -> Result<Arc<Head>, CaseError> {
-        self.evidence.head(self.context.environment()).await.map_err(CaseError::harness)
+        self.evidence.head(self.context.environment()).await.map_err(broken)
+    }
+
+    /// What becomes of each file; tells the verdict if nobody has yet.
+    async fn replay(&self) -> Result<Arc<Replay>, CaseError> {
+        let replay = self.evidence.replay(self.context.environment()).await.map_err(broken)?;
+        if self.evidence.tells_verdict() {
+            self.context.verdict(verdict(&self.evidence.project, &replay));
+        }
+        Ok(replay)
+    }
+
+    /// What happens step by step.
+    async fn history(&self) -> Result<Arc<History>, CaseError> {
+        self.evidence.history(self.context.environment()).await.map_err(broken)
+    }
+
+    /// What is different where something is unusual.
+    async fn variant(&self, variant: Variant) -> Result<Arc<Difference>, CaseError> {
+        self.evidence.variant(self.context.environment(), variant).await.map_err(broken)
     }
 
     /// Reports findings, as the policy sees them; fails if any of them counts.
@@ -111,12 +133,10 @@ impl MigrationSubject {
         let result = self.migrations.apply_up_to(&mut connect(database).await?, version).await;
         result.map_err(|error| rejected("applying the migrations one by one", error))
     }
+}
 
-    /// Reverts to a version, as a run of its own.
-    async fn revert_down_to(&self, database: &TestDatabase, version: i64) -> Result<(), CaseError> {
-        let result = self.migrations.revert_down_to(&mut connect(database).await?, version).await;
-        result.map_err(|error| rejected("reverting the migrations", error))
-    }
+fn broken(error: SandboxError) -> CaseError {
+    CaseError::harness(crate::error_chain(&error))
 }
 
 async fn connect(database: &TestDatabase) -> Result<PgConnection, CaseError> {
@@ -151,10 +171,37 @@ impl MigrationSuite {
         snapshots: &Arc<Snapshots>,
         has: &[Capability],
     ) -> Vec<PlannedCase> {
-        let evidence = Arc::new(evidence_of(Project::from_set(name, migrations)));
+        let project = Project::from_set(name, migrations);
+        let evidence = Arc::new(evidence_of(project, Settings::default()));
+        let has: Vec<Capability> = has.iter().copied().chain([Capability::SqlxMigrator]).collect();
+        self.plan_with(&evidence, migrations, snapshots, &has)
+    }
+
+    /// Every case against a project in any layout.
+    #[must_use]
+    pub fn plan_project(&self, evidence: &Arc<Evidence>) -> Vec<PlannedCase> {
+        let steps = &evidence.project.steps;
+        let mut has = Vec::new();
+        if steps.iter().any(|step| step.down.is_some()) {
+            has.push(Capability::DownScripts);
+        }
+        if steps.iter().any(|step| step.kind == StepKind::Repeatable) {
+            has.push(Capability::RepeatableScripts);
+        }
+        self.plan_with(evidence, &Arc::default(), &Arc::default(), &has)
+    }
+
+    fn plan_with(
+        &self,
+        evidence: &Arc<Evidence>,
+        migrations: &Arc<MigrationSet>,
+        snapshots: &Arc<Snapshots>,
+        has: &[Capability],
+    ) -> Vec<PlannedCase> {
+        let name = evidence.project.name.as_str();
         let plan = |case| {
             let (migrations, snapshots) = (Arc::clone(migrations), Arc::clone(snapshots));
-            let evidence = Arc::clone(&evidence);
+            let evidence = Arc::clone(evidence);
             PlannedCase::new(self, name, case, Batch::Database, has, move |context| {
                 let (migrations, snapshots) = (Arc::clone(&migrations), Arc::clone(&snapshots));
                 let evidence = Arc::clone(&evidence);

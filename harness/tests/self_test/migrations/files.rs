@@ -12,7 +12,7 @@ use super::Made;
 fn bytes(context: CaseContext, layout: Layout, files: &[(&str, &[u8])]) -> Made {
     let files = files.iter().map(|(path, bytes)| SourceFile::new(*path, *bytes)).collect();
     let project = Project::from_files("faulty", files, &ReadOptions { layout: Some(layout), order: None });
-    Box::pin(async move { Ok(MigrationSubject::of_project(context, project)) })
+    Box::pin(async move { Ok(MigrationSubject::of_project(context, project, Settings::default())) })
 }
 
 /// A subject of files with the given texts.

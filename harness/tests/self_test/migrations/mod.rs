@@ -12,6 +12,8 @@ use futures_util::future::BoxFuture;
 use proofmark_harness::case::CaseError;
 use proofmark_harness::context::CaseContext;
 use proofmark_harness::migration_set::{Migration, MigrationSet};
+use proofmark_harness::migrations::source::{Layout, StepKind};
+use proofmark_harness::migrations::{Project, Script, Settings, Step, sql};
 use proofmark_harness::mutant::Mutant;
 use proofmark_harness::suites::migrations::{MigrationSubject, Snapshots};
 
@@ -70,6 +72,36 @@ fn replaced(context: CaseContext, version: i64, old: &'static str, new: &'static
         migration.up = migration.up.replace(old, new);
     });
     Box::pin(async move { Ok(subject(context, migrations)) })
+}
+
+/// A few files without versions to speak of, in this order.
+fn files(context: CaseContext, settings: Settings, files: &[(&str, &str)]) -> Made {
+    let steps = files.iter().map(|(file, text)| step(file, text, StepKind::Versioned)).collect();
+    project(context, settings, steps)
+}
+
+fn project(context: CaseContext, settings: Settings, steps: Vec<Step>) -> Made {
+    let project = Project {
+        name: "faulty".to_owned(),
+        layout: Layout::Plain,
+        reason: "it is made here".to_owned(),
+        steps,
+        problems: Vec::new(),
+    };
+    let subject = MigrationSubject::of_project(context, project, settings);
+    Box::pin(async move { Ok(subject) })
+}
+
+fn step(file: &str, text: &str, kind: StepKind) -> Step {
+    let range = 0..text.len();
+    let up = Script {
+        file: file.into(),
+        text: text.into(),
+        statements: sql::split(text, range.clone()),
+        range,
+        in_transaction: true,
+    };
+    Step { version: None, name: file.to_owned(), kind, up, down: None }
 }
 
 /// The faults of all groups, in the order of the suite's.

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proofmark_harness::case::CaseError;
 use proofmark_harness::context::CaseContext;
 use proofmark_harness::migration_set::{Migration, MigrationSet};
+use proofmark_harness::migrations::Settings;
+use proofmark_harness::migrations::source::StepKind;
 use proofmark_harness::mutant::Mutant;
 use proofmark_harness::suites::migrations::{MigrationSubject, Snapshots};
 
-use super::{Made, replaced, sound, sound_subject, subject};
+use super::{Made, files, project, replaced, sound, sound_subject, step, subject};
 
 /// The sound subject with other snapshots than it should have.
 fn snapshots(context: CaseContext, edit: fn(&mut BTreeMap<i64, String>)) -> Made {
@@ -36,13 +39,18 @@ fn hides_history(context: CaseContext) -> Made {
     Box::pin(async move { Ok(subject(context, set.map_err(CaseError::harness)?)) })
 }
 
+/// Statements may not take long.
+fn hurried() -> Settings {
+    Settings { statement_time_max: Duration::from_millis(100), ..Settings::default() }
+}
+
 /// Every fault, and the case that must find it.
 pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
     Mutant {
         case: "applies_to_an_empty_server",
         name: "an_enum_that_no_migration_creates",
-        says: "version 1, 0001_models.up.sql, line 4, column 11 (`stage stage NOT NULL DEFAULT 'staging',`): type \
-               \"stage\" does not exist (SQLSTATE 42704)",
+        says: "0001_models.up.sql:4:11: migration 0001_models.up.sql: expected the file to apply to an empty server, \
+               found: type \"stage\" does not exist (SQLSTATE 42704), which no file creates",
         subject: |context| {
             replaced(context, 1, "CREATE TYPE stage AS ENUM ('staging', 'production');\nCREATE", "CREATE")
         },
@@ -62,7 +70,7 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
     Mutant {
         case: "applies_to_an_empty_server",
         name: "a_table_of_a_later_migration",
-        says: "version 1, 0001_models.up.sql: relation \"services\" does not exist (SQLSTATE 42P01)",
+        says: "found: relation \"services\" does not exist (SQLSTATE 42P01), which 0002_services.up.sql creates later",
         subject: |context| {
             replaced(context, 1, "trained_at timestamptz", "trained_at bigint REFERENCES services (id)")
         },
@@ -75,6 +83,147 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
             Box::pin(
                 async move { Ok(subject(context, MigrationSet::new(Vec::new()).map_err(CaseError::harness)?)) },
             )
+        },
+    },
+    Mutant {
+        case: "applies_to_an_empty_server",
+        name: "a_commit_before_it_fails",
+        says: "2 of its 3 statements were committed before and stay",
+        subject: |context| {
+            let text = "CREATE TABLE a (id int);\nCOMMIT;\nCREATE TABLE b (id nothing);";
+            files(context, Settings::default(), &[("1.sql", text)])
+        },
+    },
+    Mutant {
+        case: "order_applies",
+        name: "two_files_in_each_others_place",
+        says: "1_services.sql:1:65: migration 1_services.sql: expected relation models to be there, found that \
+               2_models.sql creates it later; put this file behind 2_models.sql: in the order that was found 3 of 3 \
+               files apply, in the given one 1",
+        subject: |context| {
+            files(
+                context,
+                Settings::default(),
+                &[
+                    (
+                        "1_services.sql",
+                        "CREATE TABLE services (id int PRIMARY KEY, model int REFERENCES models (id))",
+                    ),
+                    ("2_models.sql", "CREATE TABLE models (id int PRIMARY KEY)"),
+                    ("3_tags.sql", "CREATE TABLE tags (service int REFERENCES services (id))"),
+                ],
+            )
+        },
+    },
+    Mutant {
+        case: "every_object_is_created_somewhere",
+        name: "a_function_of_a_hosted_platform",
+        says: "2.sql:1:63: function auth.uid: expected a file that creates function auth.uid, found none",
+        subject: |context| {
+            let text = "CREATE SCHEMA auth;";
+            let policy = "CREATE POLICY own ON models FOR SELECT USING (owner_id = auth.uid())";
+            files(
+                context,
+                Settings::default(),
+                &[
+                    ("1.sql", &format!("{text} CREATE TABLE models (id int PRIMARY KEY, owner_id uuid)")),
+                    ("2.sql", policy),
+                ],
+            )
+        },
+    },
+    Mutant {
+        case: "extensions_are_available",
+        name: "an_extension_that_no_server_has",
+        says: "1.sql:1:1: extension proofmark_vector: expected a server that has the extension proofmark_vector, found \
+               one that has not; it is needed by 1.sql, 2.sql",
+        subject: |context| {
+            let text = "CREATE EXTENSION IF NOT EXISTS proofmark_vector";
+            files(context, Settings::default(), &[("1.sql", text), ("2.sql", text)])
+        },
+    },
+    Mutant {
+        case: "applies_as_its_owner",
+        name: "an_event_trigger",
+        says: "expected no more than the owner of the database may do, found: permission denied to create event \
+               trigger",
+        subject: |context| {
+            let text = "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$;
+                CREATE EVENT TRIGGER t ON ddl_command_end EXECUTE FUNCTION f();";
+            files(context, Settings::default(), &[("1.sql", text)])
+        },
+    },
+    Mutant {
+        case: "nothing_outside_the_database_is_touched",
+        name: "a_program",
+        says: "1.sql:1:1: a program on the server's machine: expected no statement that reaches for a program on the \
+               server's machine, found one, which was contained: ",
+        subject: |context| {
+            files(
+                context,
+                Settings::default(),
+                &[("1.sql", "COPY (SELECT 1) TO PROGRAM 'touch /tmp/proofmark_was_here'")],
+            )
+        },
+    },
+    Mutant {
+        case: "nothing_outside_the_database_is_touched",
+        name: "another_database",
+        says: "expected no statement that reaches for a database as a whole",
+        subject: |context| files(context, Settings::default(), &[("1.sql", "DROP DATABASE postgres")]),
+    },
+    Mutant {
+        case: "applies_under_a_statement_timeout",
+        name: "a_statement_that_never_ends",
+        says: "1.sql:1:1: migration 1.sql: expected every statement to end within 100ms, found: canceling statement due \
+               to statement timeout (SQLSTATE 57014)",
+        subject: |context| files(context, hurried(), &[("1.sql", "SELECT pg_sleep(100000)")]),
+    },
+    Mutant {
+        case: "applies_in_another_time_zone",
+        name: "a_default_without_its_zone",
+        says: "expected the same schema when the session's time zone is Asia/Kathmandu and not UTC, found another",
+        subject: |context| {
+            let text =
+                "CREATE TABLE t (id int PRIMARY KEY, at timestamptz DEFAULT '2024-01-01 00:00'::timestamptz)";
+            files(context, Settings::default(), &[("1.sql", text)])
+        },
+    },
+    Mutant {
+        case: "applies_with_a_hostile_search_path",
+        name: "names_with_and_without_their_schema",
+        says: "2.sql:1:20: migration 2.sql: expected 2.sql to apply where another schema comes first in the search \
+               path, as one with the name of the role does, found: relation \"public.models\" does not exist",
+        subject: |context| {
+            files(
+                context,
+                Settings::default(),
+                &[
+                    ("1.sql", "CREATE TABLE models (id int PRIMARY KEY)"),
+                    ("2.sql", "ALTER TABLE public.models ADD COLUMN tag text"),
+                ],
+            )
+        },
+    },
+    Mutant {
+        case: "repeatable_scripts_can_be_repeated",
+        name: "a_view_that_is_there_already",
+        says: "expected R__models.sql to apply a second time, found: `CREATE VIEW recent AS SELECT 1 AS id`: relation \
+               \"recent\" already exists",
+        subject: |context| {
+            let view = step("R__models.sql", "CREATE VIEW recent AS SELECT 1 AS id", StepKind::Repeatable);
+            project(context, Settings::default(), vec![view])
+        },
+    },
+    Mutant {
+        case: "repeatable_scripts_can_be_repeated",
+        name: "a_column_for_each_time",
+        says: "expected no change when R__models.sql is applied a second time, found another schema",
+        subject: |context| {
+            let text = "CREATE TABLE IF NOT EXISTS t (id int);
+                DO $$ BEGIN EXECUTE format('ALTER TABLE t ADD COLUMN c%s int',
+                    (SELECT count(*) FROM pg_attribute WHERE attrelid = 't'::regclass)); END $$";
+            project(context, Settings::default(), vec![step("R__models.sql", text, StepKind::Repeatable)])
         },
     },
     Mutant {
@@ -93,8 +242,9 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
     Mutant {
         case: "stepwise_equals_all_at_once",
         name: "a_temporary_table_of_an_earlier_migration",
-        says: "applying the migrations one by one: expected success, found: version 2, 0002_services.up.sql, \
-               line 9, column 13 (`INSERT INTO counts VALUES (1);`): relation \"counts\" does not exist",
+        says: "0002_services.up.sql:9:13: migration 0002_services.up.sql: expected 0002_services.up.sql to apply in a \
+               session of its own as it does in that of the files before it, found: relation \"counts\" does not \
+               exist",
         subject: |context| {
             Box::pin(async move {
                 let migrations = sound()
@@ -138,7 +288,7 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
     Mutant {
         case: "up_down_up_restores_the_catalog",
         name: "down_drops_what_was_there_before",
-        says: "expected 0002_services.down.sql to restore the schema before version 2, found another",
+        says: "expected 0002_services.down.sql to restore the schema before 0002_services.up.sql, found another",
         subject: |context| {
             replaced(context, 2, "DROP TABLE services;\n", "DROP TABLE services;\nDROP INDEX models_trained;\n")
         },
@@ -146,16 +296,16 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
     Mutant {
         case: "up_down_up_restores_the_catalog",
         name: "down_in_the_wrong_order",
-        says: "reverting the migrations: expected success, found: version 1, 0001_models.down.sql: cannot drop type \
-               stage because other objects depend on it (SQLSTATE 2BP01)",
+        says: "expected 0001_models.down.sql to revert 0001_models.up.sql, found: cannot drop type stage because other \
+               objects depend on it (SQLSTATE 2BP01)",
         subject: |context| {
             replaced(context, 1, "DROP TABLE models;\nDROP TYPE stage;", "DROP TYPE stage;\nDROP TABLE models;")
         },
     },
     Mutant {
-        case: "up_down_up_restores_the_catalog",
+        case: "every_migration_has_a_down",
         name: "down_is_missing",
-        says: "expected a file 0002_services.down.sql, found none",
+        says: "expected a down script for 0002_services.sql, as other migrations have one, found none",
         subject: |context| {
             let migrations = sound().edited(2, |migration| migration.down = None);
             Box::pin(async move { Ok(subject(context, migrations)) })
