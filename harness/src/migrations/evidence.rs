@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::Project;
+use super::observe::{self, Traffic};
 use super::policy::Policy;
 use super::sandbox::{Refusal, Sandbox, SandboxError};
 use crate::environment::Environment;
@@ -32,6 +33,7 @@ pub struct Evidence {
     /// How it is executed.
     pub settings: Settings,
     head: OnceCell<Arc<Head>>,
+    traffic: OnceCell<Arc<Traffic>>,
 }
 
 /// A database in which all was executed that can be.
@@ -47,7 +49,7 @@ impl Evidence {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(project: Project, policy: Policy, settings: Settings) -> Self {
-        Self { project, policy, settings, head: OnceCell::new() }
+        Self { project, policy, settings, head: OnceCell::new(), traffic: OnceCell::new() }
     }
 
     /// A database in which all steps were applied, those that the server refused left out. Shared by all cases: who
@@ -65,5 +67,18 @@ impl Evidence {
             Ok::<_, SandboxError>(Arc::new(Head { sandbox, refusals }))
         });
         head.await.cloned()
+    }
+
+    /// What each migration does to tables with rows, and to those who use them.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn traffic(&self, environment: &Environment) -> Result<Arc<Traffic>, SandboxError> {
+        let traffic = self.traffic.get_or_try_init(|| async {
+            let head = self.head(environment).await?;
+            let found = observe::observe(environment, &self.project, self.settings.rows, &head.refusals).await?;
+            Ok::<_, SandboxError>(Arc::new(found))
+        });
+        traffic.await.cloned()
     }
 }

@@ -49,13 +49,11 @@ impl MigrationSubject {
     }
 
     /// The database at head, shared by all cases: who changes it must roll back.
-    #[expect(dead_code, reason = "the cases that ask come next")]
     async fn head(&self) -> Result<Arc<Head>, CaseError> {
         self.evidence.head(self.context.environment()).await.map_err(CaseError::harness)
     }
 
     /// Reports findings, as the policy sees them; fails if any of them counts.
-    #[expect(dead_code, reason = "the cases that ask come next")]
     fn conclude(&self, findings: Vec<Finding>) -> CaseResult {
         let mut counting = Vec::new();
         for finding in findings {
