@@ -13,6 +13,7 @@ use super::zone::{self, OTHER_ZONE};
 use super::{Change, LockMode, Observed, Passage, Touched, Traffic, change, queries};
 use crate::environment::Environment;
 use crate::migrations::Project;
+use crate::migrations::generate::{self, Fill, FillError};
 use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, Session};
 use crate::migrations::source::Script;
 use crate::migrations::sql::Input;
@@ -22,6 +23,9 @@ const STALLS_MAX: usize = 20;
 
 /// How many tables of one migration have a reader and a writer.
 const TABLES_MAX: usize = 3;
+
+/// How long tables may be filled before one migration.
+const FILL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A statement of this code cannot run in a transaction.
 const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
@@ -513,7 +517,14 @@ fn disturbed(statements: &[Observed]) -> Vec<String> {
     found.into_iter().take(TABLES_MAX).map(str::to_owned).collect()
 }
 
-/// Gives rows to tables that have too few.
-async fn fill(_admin: &mut PgConnection, _rows: usize) -> Result<(), SandboxError> {
-    Ok(())
+/// Gives rows to tables that have too few; what cannot be filled stays as it is.
+async fn fill(admin: &mut PgConnection, rows: usize) -> Result<(), SandboxError> {
+    if rows == 0 {
+        return Ok(());
+    }
+    let options = Fill { rows_per_table: rows, time_max: FILL_TIME_MAX, ..Fill::default() };
+    match generate::fill(admin, &options).await {
+        Ok(_) => Ok(()),
+        Err(FillError::Server { action, source }) => Err(SandboxError::Server { action, source }),
+    }
 }
