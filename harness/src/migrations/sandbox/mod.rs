@@ -1,5 +1,7 @@
 //! Databases in which anybody's scripts are executed: as a role that may do in them what it likes, and nothing else.
 
+mod copy;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition};
