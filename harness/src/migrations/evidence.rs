@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::Project;
+use super::observe::{self, Traffic};
 use super::policy::Policy;
 use super::replay::{Difference, History, Replay, StepReport, Variant};
 use super::sandbox::{Profile, Refusal, Sandbox, SandboxError};
@@ -49,6 +50,7 @@ pub struct Evidence {
     replay: OnceCell<Arc<Replay>>,
     history: OnceCell<Arc<History>>,
     variants: [OnceCell<Arc<Difference>>; Variant::COUNT],
+    traffic: OnceCell<Arc<Traffic>>,
     is_verdict_told: AtomicBool,
 }
 
@@ -73,6 +75,7 @@ impl Evidence {
             replay: OnceCell::new(),
             history: OnceCell::new(),
             variants: Default::default(),
+            traffic: OnceCell::new(),
             is_verdict_told: AtomicBool::new(false),
         }
     }
@@ -140,6 +143,19 @@ impl Evidence {
             Difference::find(environment, &self.project, &self.settings, &replay, variant).await.map(Arc::new)
         });
         difference.await.cloned()
+    }
+
+    /// What each migration does to tables with rows, and to those who use them.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn traffic(&self, environment: &Environment) -> Result<Arc<Traffic>, SandboxError> {
+        let traffic = self.traffic.get_or_try_init(|| async {
+            let head = self.head(environment).await?;
+            let found = observe::observe(environment, &self.project, self.settings.rows, &head.refusals).await?;
+            Ok::<_, SandboxError>(Arc::new(found))
+        });
+        traffic.await.cloned()
     }
 
     /// Whether this is the first time that somebody asks: a verdict is told once.

@@ -5,6 +5,7 @@
 
 pub mod evidence;
 pub mod generate;
+pub mod observe;
 pub mod policy;
 pub mod replay;
 pub mod sandbox;

@@ -4,6 +4,7 @@
 //! that follows from being judged: roles are made for it (without any rights, and dropped with the database), and so
 //! are extensions that only a superuser may create, unless they reach outside.
 
+mod copy;
 mod intent;
 mod profile;
 mod refusal;
@@ -99,7 +100,18 @@ impl Sandbox {
         settings: &Settings,
         parameters: &[(&str, &str)],
     ) -> Result<Self, SandboxError> {
-        let database = environment.empty_database().await?;
+        Self::on(environment.empty_database().await?, settings, parameters).await
+    }
+
+    /// The same in an empty database that was made by somebody else, such as one on a server of a test's own.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn on(
+        database: TestDatabase,
+        settings: &Settings,
+        parameters: &[(&str, &str)],
+    ) -> Result<Self, SandboxError> {
         let mut admin = connect(&database).await?;
         let query = "SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
         let found = sqlx::query_as(query).fetch_one(&mut admin).await;

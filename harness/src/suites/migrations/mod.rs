@@ -70,7 +70,6 @@ impl MigrationSubject {
     }
 
     /// The database at head, shared by all cases: who changes it must roll back.
-    #[expect(dead_code, reason = "the cases that ask come next")]
     async fn head(&self) -> Result<Arc<Head>, CaseError> {
         self.evidence.head(self.context.environment()).await.map_err(broken)
     }

@@ -1,0 +1,530 @@
+//! The replay in which every migration meets rows.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+
+use super::look::{self, Relation, Table};
+use super::stall::{Stall, Traffic as Users};
+use super::words::{is_harmless, is_transaction_control, words};
+use super::zone::{self, OTHER_ZONE};
+use super::{Change, LockMode, Observed, Passage, Touched, Traffic, change, queries};
+use crate::environment::Environment;
+use crate::migrations::Project;
+use crate::migrations::generate::{self, Fill, FillError};
+use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, Session};
+use crate::migrations::source::Script;
+use crate::migrations::sql::Input;
+
+/// How many migrations are run once more beside a reader and a writer.
+const STALLS_MAX: usize = 20;
+
+/// How many tables of one migration have a reader and a writer.
+const TABLES_MAX: usize = 3;
+
+/// How long tables may be filled before one migration.
+const FILL_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A statement of this code cannot run in a transaction.
+const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
+
+/// The server gave up after a time limit of ours.
+const TIME_IS_UP: &str = "57014";
+
+/// A refusal that came with rows.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// What the server said.
+    pub refusal: Refusal,
+    /// Whether it says so without rows as well.
+    pub without_rows: bool,
+}
+
+struct Replay {
+    sandbox: Sandbox,
+    admin: PgConnection,
+    rows: usize,
+    /// The tables as they are when the last migration is done.
+    tables: HashMap<i64, Table>,
+    stalls_left: usize,
+}
+
+/// What was there before a migration.
+struct Before {
+    tables: HashMap<i64, Table>,
+    relations: HashMap<i64, Relation>,
+}
+
+/// A migration that is being run.
+struct Run {
+    session: Session,
+    tables: HashMap<i64, Table>,
+    /// What the transaction did to tables until the last look.
+    counted: HashMap<i64, Table>,
+    statements: Vec<Observed>,
+    refusal: Option<Refusal>,
+    transaction: usize,
+    in_block: bool,
+    /// It has never left the transaction that its runner began.
+    whole: bool,
+}
+
+/// Runs all migrations on tables with rows. `refusals` says which of them the server refuses on empty tables.
+///
+/// # Errors
+/// When the environment is broken.
+pub async fn observe(
+    environment: &Environment,
+    project: &Project,
+    rows: usize,
+    refusals: &[Option<Refusal>],
+) -> Result<Traffic, SandboxError> {
+    let sandbox = Sandbox::new(environment).await?;
+    let admin = sandbox.admin().await?;
+    let mut replay = Replay { sandbox, admin, rows, tables: HashMap::new(), stalls_left: STALLS_MAX };
+    let mut traffic = Traffic::default();
+    for (number, step) in project.steps.iter().enumerate() {
+        let refusal = refusals.get(number).and_then(Option::as_ref);
+        let passage = match refusal {
+            // Once is enough for what does not end.
+            Some(refusal) if refusal.sqlstate == TIME_IS_UP => {
+                let refused = Refused { refusal: refusal.clone(), without_rows: true };
+                Passage { refused: Some(refused), ..Passage::default() }
+            }
+            _ => replay.step(&step.up, refusal.is_some()).await?,
+        };
+        traffic.steps.push(passage);
+    }
+    let _ = replay.admin.close().await;
+    Ok(traffic)
+}
+
+impl Replay {
+    async fn step(&mut self, script: &Script, is_refused_anyway: bool) -> Result<Passage, SandboxError> {
+        fill(&mut self.admin, self.rows).await?;
+        let relations = look::relations(&mut self.admin).await?;
+        for (id, table) in &mut self.tables {
+            table.bytes = relations.get(id).map_or(0, |relation| relation.bytes);
+        }
+        let before = Before { tables: self.tables.clone(), relations };
+        let run = self.run(script, &before, None).await?;
+        let mut passage = match run.refusal.clone() {
+            None => self.finish(script, &before, run).await?,
+            Some(refusal) => self.refused(script, &before, run, refusal, is_refused_anyway).await?,
+        };
+        passage.broken = queries::broken(&mut self.admin, &before.tables, &passage.statements).await?;
+        passage.lost_views = self.lost_views(script, &before, &passage.statements).await?;
+        Ok(passage)
+    }
+
+    /// Goes on after a refusal: without the rows that may be the reason.
+    async fn refused(
+        &mut self,
+        script: &Script,
+        before: &Before,
+        mut run: Run,
+        refusal: Refusal,
+        is_refused_anyway: bool,
+    ) -> Result<Passage, SandboxError> {
+        look::run(run.session.connection(), "ROLLBACK").await?;
+        let statements = std::mem::take(&mut run.statements);
+        let whole = run.whole;
+        drop(run);
+        let mut passage = Passage { statements, ..Passage::default() };
+        let mut without_rows = true;
+        if whole && !is_refused_anyway {
+            self.empty(before).await?;
+            let mut again = self.run(script, before, None).await?;
+            let ended = match again.refusal {
+                None => look::run(again.session.connection(), "COMMIT").await?,
+                Some(_) => again.refusal.clone(),
+            };
+            without_rows = ended.is_some();
+            if without_rows {
+                look::run(again.session.connection(), "ROLLBACK").await?;
+            } else {
+                let rest = again.statements.into_iter().filter(|observed| observed.statement >= refusal.statement);
+                passage.statements.extend(rest);
+            }
+        }
+        self.tables = look::all_tables(&mut self.admin).await?;
+        passage.refused = Some(Refused { refusal, without_rows });
+        Ok(passage)
+    }
+
+    /// Takes the rows from all tables, whatever refers to them.
+    async fn empty(&mut self, before: &Before) -> Result<(), SandboxError> {
+        let tables = before.relations.values().filter(|relation| matches!(relation.kind.as_str(), "r" | "p"));
+        let names: Vec<&str> = tables.map(|relation| relation.name.as_str()).collect();
+        if !names.is_empty() {
+            // A trigger may refuse; then they stay.
+            look::run(&mut self.admin, &format!("TRUNCATE {} CASCADE", names.join(", "))).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits what went well; what is worth it is run again first, in another zone and beside other users.
+    async fn finish(&mut self, script: &Script, before: &Before, mut run: Run) -> Result<Passage, SandboxError> {
+        let mut passage = Passage::default();
+        if run.whole {
+            let conversions = zone::conversions(&run.statements);
+            let tables = if self.stalls_left > 0 { disturbed(&run.statements) } else { Vec::new() };
+            if !conversions.is_empty() || !tables.is_empty() {
+                for mut conversion in conversions {
+                    let here = zone::value(run.session.connection(), &conversion).await?;
+                    conversion.example.0 = here.unwrap_or_default();
+                    passage.zones.push(conversion);
+                }
+                look::run(run.session.connection(), "ROLLBACK").await?;
+                drop(run);
+                self.in_another_zone(script, before, &mut passage).await?;
+                run = self.beside_others(script, before, tables, &mut passage).await?;
+            }
+        }
+        let refusal = match (&run.refusal, run.whole) {
+            (None, true) => look::run(run.session.connection(), "COMMIT").await?,
+            (None, false) => {
+                // Nothing, or what a script that began a transaction has left open.
+                look::run(run.session.connection(), "ROLLBACK").await?;
+                None
+            }
+            (Some(refusal), _) => Some(refusal.clone()),
+        };
+        match refusal {
+            None => self.tables = std::mem::take(&mut run.tables),
+            Some(mut refusal) => {
+                look::run(run.session.connection(), "ROLLBACK").await?;
+                refusal.statement = refusal.statement.max(script.statements.len().saturating_sub(1));
+                passage.refused = Some(Refused { refusal, without_rows: false });
+            }
+        }
+        passage.statements = std::mem::take(&mut run.statements);
+        if !run.whole {
+            self.tables = look::all_tables(&mut self.admin).await?;
+        }
+        Ok(passage)
+    }
+
+    async fn in_another_zone(
+        &mut self,
+        script: &Script,
+        before: &Before,
+        passage: &mut Passage,
+    ) -> Result<(), SandboxError> {
+        if passage.zones.is_empty() {
+            return Ok(());
+        }
+        let mut run = self.run(script, before, Some(OTHER_ZONE)).await?;
+        if run.refusal.is_none() {
+            for conversion in &mut passage.zones {
+                let there = zone::value(run.session.connection(), conversion).await?;
+                conversion.example.1 = there.unwrap_or_default();
+                let tables = run.statements.iter().filter(|observed| observed.statement == conversion.statement);
+                conversion.rewritten = tables.flat_map(|observed| &observed.tables).any(Touched::is_rewritten);
+            }
+        }
+        look::run(run.session.connection(), "ROLLBACK").await?;
+        Ok(())
+    }
+
+    /// Runs a migration while others use its tables.
+    async fn beside_others(
+        &mut self,
+        script: &Script,
+        before: &Before,
+        tables: Vec<String>,
+        passage: &mut Passage,
+    ) -> Result<Run, SandboxError> {
+        let mut users = Vec::new();
+        if !tables.is_empty() {
+            self.stalls_left -= 1;
+        }
+        for table in tables {
+            let begun = Users::start(&self.sandbox, &table).await?;
+            users.push((table, begun));
+        }
+        let mut run = self.run(script, before, None).await;
+        let mut committed = None;
+        if let (Ok(run), false) = (&mut run, users.is_empty())
+            && run.refusal.is_none()
+        {
+            committed = Some(look::run(run.session.connection(), "COMMIT").await);
+        }
+        for (table, users) in users {
+            let stall: Option<Stall> = users.stop().await;
+            passage.stalls.extend(stall.map(|stall| (table, stall)));
+        }
+        let mut run = run?;
+        if let Some(committed) = committed {
+            run.refusal = committed?;
+        }
+        Ok(run)
+    }
+
+    /// Runs a migration up to what its runner does at its end.
+    async fn run(&self, script: &Script, before: &Before, zone: Option<&str>) -> Result<Run, SandboxError> {
+        let mut run = Run {
+            session: self.sandbox.session().await?,
+            tables: before.tables.clone(),
+            counted: HashMap::new(),
+            statements: Vec::new(),
+            refusal: None,
+            transaction: 0,
+            in_block: script.in_transaction,
+            whole: script.in_transaction,
+        };
+        if script.in_transaction {
+            look::run(run.session.connection(), "BEGIN").await?;
+        }
+        if let Some(zone) = zone {
+            look::run(run.session.connection(), &format!("SET TimeZone = '{zone}'")).await?;
+        }
+        for number in 0..script.statements.len() {
+            run.statement(self, script, number, before).await?;
+            if run.refusal.is_some() {
+                break;
+            }
+        }
+        Ok(run)
+    }
+
+    /// The views that a `CASCADE` took, and the statement that had it.
+    async fn lost_views(
+        &mut self,
+        script: &Script,
+        before: &Before,
+        statements: &[Observed],
+    ) -> Result<Vec<(usize, String)>, SandboxError> {
+        let drops = |change: &Change| matches!(change, Change::TableDropped | Change::ColumnDropped { .. });
+        let text = |number: usize| {
+            script.statements.get(number).map(|part| script.statement(part).to_lowercase()).unwrap_or_default()
+        };
+        let culprit = statements.iter().find(|observed| {
+            observed.tables.iter().any(|touched| touched.changes.iter().any(drops))
+                && text(observed.statement).contains("cascade")
+        });
+        let Some(culprit) = culprit else { return Ok(Vec::new()) };
+        let now = look::relations(&mut self.admin).await?;
+        let is_view = |relation: &&Relation| matches!(relation.kind.as_str(), "v" | "m");
+        let mut lost: Vec<(usize, String)> = Vec::new();
+        for view in before.relations.values().filter(is_view) {
+            let is_there = now.contains_key(&view.id) || now.values().any(|other| other.name == view.name);
+            let name = view.name.rsplit('.').next().unwrap_or(&view.name);
+            let is_named = (0..script.statements.len()).any(|number| {
+                let text = text(number);
+                text.starts_with("drop") && text.contains(name)
+            });
+            if !is_there && !is_named {
+                lost.push((culprit.statement, view.name.clone()));
+            }
+        }
+        lost.sort();
+        Ok(lost)
+    }
+}
+
+impl Run {
+    /// Runs one statement and looks at what it did.
+    async fn statement(
+        &mut self,
+        replay: &Replay,
+        script: &Script,
+        number: usize,
+        before: &Before,
+    ) -> Result<(), SandboxError> {
+        let Some(statement) = script.statements.get(number) else { return Ok(()) };
+        let words = words(script.statement(statement));
+        let is_control = is_transaction_control(&words) || statement.input == Input::PsqlCommand;
+        // What would be a transaction of its own is one of ours, so that it can be looked at from within.
+        let wrapped = !self.in_block && !is_control;
+        if wrapped {
+            self.begin().await?;
+        }
+        let begun = Instant::now();
+        self.refusal = self.session.statement(script, number).await?;
+        let mut elapsed = begun.elapsed();
+        let must_be_alone = |refusal: &Refusal| NOT_IN_A_TRANSACTION.contains(&refusal.sqlstate.as_str());
+        if wrapped && self.refusal.as_ref().is_some_and(must_be_alone) {
+            look::run(self.session.connection(), "ROLLBACK").await?;
+            let mut admin = replay.sandbox.admin().await?;
+            let earlier = look::all_tables(&mut admin).await?;
+            let begun = Instant::now();
+            self.refusal = self.session.statement(script, number).await?;
+            elapsed = begun.elapsed();
+            self.tables = look::all_tables(&mut admin).await?;
+            let _ = admin.close().await;
+            self.alone(number, elapsed, before, &earlier);
+            return Ok(());
+        }
+        if self.refusal.is_some() {
+            return Ok(());
+        }
+        if !is_harmless(&words) || is_control {
+            let is_end =
+                matches!(words.first().map(String::as_str), Some("commit" | "end" | "rollback" | "abort"));
+            // Also with `AND CHAIN`, after which there is a transaction as before.
+            self.whole &= !(is_control && is_end && words.get(1).is_none_or(|word| word != "to"));
+            self.look(number, elapsed, before, self.in_block || wrapped).await?;
+        }
+        if wrapped {
+            self.refusal = look::run(self.session.connection(), "COMMIT").await?;
+            self.in_block = false;
+            if let Some(refusal) = &mut self.refusal {
+                refusal.statement = number;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<(), SandboxError> {
+        look::run(self.session.connection(), "BEGIN").await?;
+        self.next_transaction();
+        Ok(())
+    }
+
+    fn next_transaction(&mut self) {
+        self.transaction += 1;
+        // What was counted goes on; locks do not.
+        self.counted.values_mut().for_each(|table| table.modes.clear());
+    }
+
+    /// Finds out what is different since the last look.
+    async fn look(
+        &mut self,
+        number: usize,
+        elapsed: Duration,
+        before: &Before,
+        in_block: bool,
+    ) -> Result<(), SandboxError> {
+        let look = look::look(self.session.connection(), false).await?;
+        if in_block != look.in_block {
+            // The script began or ended a transaction.
+            self.whole = false;
+            self.next_transaction();
+        }
+        self.in_block = look.in_block;
+        let mut tables = Vec::new();
+        for id in look.gone {
+            if let Some(table) = self.tables.remove(&id) {
+                let held = Some(LockMode::AccessExclusive);
+                tables.extend(touched(before, &table, None, held, vec![Change::TableDropped]));
+            }
+        }
+        for table in look.tables {
+            let earlier = self.tables.get(&table.id).cloned();
+            let name = earlier.as_ref().map_or(&table.name, |earlier| &earlier.name).clone();
+            let changes = earlier.map_or_else(Vec::new, |earlier| change::changes(&earlier, &table));
+            let had = self.counted.get(&table.id);
+            let found = touched(before, &Table { name, ..table.clone() }, had, held(&table), changes);
+            tables.extend(found);
+            self.counted.insert(table.id, table.clone());
+            self.tables.insert(table.id, table);
+        }
+        tables.sort_by(|a, b| a.table.cmp(&b.table));
+        self.statements.push(Observed {
+            statement: number,
+            transaction: self.transaction,
+            elapsed,
+            lock_timeout_ms: look.lock_timeout_ms,
+            alone: false,
+            tables,
+        });
+        Ok(())
+    }
+
+    /// What is different after a statement that cannot be looked at while it runs.
+    fn alone(&mut self, number: usize, elapsed: Duration, before: &Before, earlier: &HashMap<i64, Table>) {
+        self.next_transaction();
+        self.in_block = false;
+        let mut tables = Vec::new();
+        for (id, table) in earlier {
+            let changes = match self.tables.get(id) {
+                Some(now) => change::changes(table, now),
+                None => vec![Change::TableDropped],
+            };
+            if !changes.is_empty() {
+                tables.extend(touched(before, table, Some(table), None, changes));
+            }
+        }
+        tables.sort_by(|a, b| a.table.cmp(&b.table));
+        let transaction = self.transaction;
+        let lock_timeout_ms = 0;
+        self.statements.push(Observed {
+            statement: number,
+            transaction,
+            elapsed,
+            lock_timeout_ms,
+            alone: true,
+            tables,
+        });
+    }
+}
+
+/// The strongest lock on a table.
+fn held(table: &Table) -> Option<LockMode> {
+    table.modes.iter().filter_map(|mode| LockMode::from_server(mode)).max()
+}
+
+/// What was done to a table since it was last looked at; None if it was not there before the migration, or nothing was.
+fn touched(
+    before: &Before,
+    table: &Table,
+    had: Option<&Table>,
+    held_now: Option<LockMode>,
+    changes: Vec<Change>,
+) -> Option<Touched> {
+    let relation = before.relations.get(&table.id)?;
+    // Counts begin anew with a transaction.
+    let since = |now: i64, before: Option<i64>| now - before.filter(|before| *before <= now).unwrap_or(0);
+    let rows_changed =
+        since(table.updated, had.map(|had| had.updated)) + since(table.deleted, had.map(|had| had.deleted));
+    let scans = since(table.scans, had.map(|had| had.scans));
+    let found = Touched {
+        id: table.id,
+        table: table.name.clone(),
+        in_use: relation.bytes > 0 || relation.kind == "p",
+        taken: held_now.filter(|now| had.and_then(held).is_none_or(|had| had < *now)),
+        held: held_now,
+        rows_read: if scans > 0 { since(table.read, had.map(|had| had.read)) } else { 0 },
+        rows_inserted: since(table.inserted, had.map(|had| had.inserted)),
+        rows_changed,
+        changes,
+    };
+    let is_touched = found.taken.is_some()
+        || found.rows_read + found.rows_inserted + found.rows_changed > 0
+        || !found.changes.is_empty();
+    is_touched.then_some(found)
+}
+
+/// The tables that others would have to wait for, the longest first.
+fn disturbed(statements: &[Observed]) -> Vec<String> {
+    let mut found: Vec<&str> = Vec::new();
+    let long: Vec<usize> = statements
+        .iter()
+        .filter(|observed| observed.tables.iter().any(Touched::is_long))
+        .map(|observed| observed.transaction)
+        .collect();
+    for observed in statements.iter().filter(|observed| long.contains(&observed.transaction)) {
+        for touched in observed.tables.iter().filter(|touched| touched.in_use) {
+            let blocks = touched.held.is_some_and(LockMode::blocks_writers);
+            if blocks && !found.contains(&touched.table.as_str()) {
+                found.push(&touched.table);
+            }
+        }
+    }
+    found.into_iter().take(TABLES_MAX).map(str::to_owned).collect()
+}
+
+/// Gives rows to tables that have too few; what cannot be filled stays as it is.
+async fn fill(admin: &mut PgConnection, rows: usize) -> Result<(), SandboxError> {
+    if rows == 0 {
+        return Ok(());
+    }
+    let options = Fill { rows_per_table: rows, time_max: FILL_TIME_MAX, ..Fill::default() };
+    match generate::fill(admin, &options).await {
+        Ok(_) => Ok(()),
+        Err(FillError::Server { action, source }) => Err(SandboxError::Server { action, source }),
+    }
+}
