@@ -114,7 +114,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         if let (false, Some(first), Some(last)) = (verify_only, per_file.first(), per_file.last()) {
             let growth = last / first;
             let verdict = if growth <= GROWTH_MAX { "met" } else { "MISSED" };
-            println!("| {name} | largest / smallest | | {growth:.2} × per file | | | ≤ {GROWTH_MAX} ×: {verdict} |");
+            println!(
+                "| {name} | largest / smallest | | {growth:.2} × per file | | | ≤ {GROWTH_MAX} ×: {verdict} |"
+            );
         }
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! What is found out by executing a project, once, for all cases that ask.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -52,6 +53,7 @@ pub struct Evidence {
     variants: [OnceCell<Arc<Difference>>; Variant::COUNT],
     traffic: OnceCell<Arc<Traffic>>,
     is_verdict_told: AtomicBool,
+    concluded: Mutex<BTreeSet<String>>,
 }
 
 /// A database in which all was executed that can be.
@@ -77,6 +79,7 @@ impl Evidence {
             variants: Default::default(),
             traffic: OnceCell::new(),
             is_verdict_told: AtomicBool::new(false),
+            concluded: Mutex::default(),
         }
     }
 
@@ -156,6 +159,16 @@ impl Evidence {
             Ok::<_, SandboxError>(Arc::new(found))
         });
         traffic.await.cloned()
+    }
+
+    /// Notes that a case has said all that it had found.
+    pub(crate) fn concluded(&self, check: &str) {
+        self.concluded.lock().unwrap_or_else(PoisonError::into_inner).insert(check.to_owned());
+    }
+
+    /// Whether a case has said all that it had found.
+    pub(crate) fn has_concluded(&self, check: &str) -> bool {
+        self.concluded.lock().unwrap_or_else(PoisonError::into_inner).contains(check)
     }
 
     /// Whether this is the first time that somebody asks: a verdict is told once.

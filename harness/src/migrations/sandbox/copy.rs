@@ -19,8 +19,7 @@ impl Sandbox {
     pub async fn copy(&self) -> Result<Self, SandboxError> {
         // All names of a run begin alike, by which what is left of it is found.
         let name = format!("{}_c{}", self.database.name(), COPIED.fetch_add(1, Ordering::Relaxed));
-        let statement =
-            format!("CREATE DATABASE {name} TEMPLATE {} OWNER {}", self.database.name(), self.role);
+        let statement = format!("CREATE DATABASE {name} TEMPLATE {} OWNER {}", self.database.name(), self.role);
         // By the one session that may be there.
         self.watch.execute("copy a database", statement).await?;
         let url = match url::Url::parse(self.database.url()) {

@@ -2,6 +2,7 @@
 
 pub mod crash;
 pub mod files;
+mod policy;
 pub mod quality;
 pub mod replay;
 pub mod traffic;
@@ -28,6 +29,9 @@ use crate::suite::{Batch, PlannedCase, Suite};
 /// Every case, group by group.
 pub const GROUPS: [&[Case<MigrationSubject>]; 5] =
     [files::CASES, replay::CASES, traffic::CASES, quality::CASES, crash::CASES];
+
+/// What the groups are called, in the same order.
+pub const GROUP_NAMES: [&str; 5] = ["files", "replay", "traffic", "quality", "crash"];
 
 /// The names of all checks, for configurations and comments.
 #[must_use]
@@ -69,6 +73,11 @@ impl MigrationSubject {
         Self { context, migrations: Arc::default(), evidence, snapshots: Arc::default() }
     }
 
+    /// The same with what is known of it already.
+    fn of_evidence(context: CaseContext, evidence: Arc<Evidence>) -> Self {
+        Self { context, migrations: Arc::default(), evidence, snapshots: Arc::default() }
+    }
+
     /// The database at head, shared by all cases: who changes it must roll back.
     async fn head(&self) -> Result<Arc<Head>, CaseError> {
         self.evidence.head(self.context.environment()).await.map_err(broken)
@@ -104,6 +113,7 @@ impl MigrationSubject {
             }
             self.context.found(finding);
         }
+        self.evidence.concluded(&self.context.id().case);
         match counting.as_slice() {
             [] => Ok(()),
             [only] => Err(CaseError::failed(only.clone())),
@@ -176,9 +186,9 @@ impl MigrationSuite {
         self.plan_with(&evidence, migrations, snapshots, &has)
     }
 
-    /// Every case against a project in any layout.
+    /// Every case of some groups, or of all if none is named, against a project in any layout.
     #[must_use]
-    pub fn plan_project(&self, evidence: &Arc<Evidence>) -> Vec<PlannedCase> {
+    pub fn plan_project(&self, evidence: &Arc<Evidence>, groups: &[String]) -> Vec<PlannedCase> {
         let steps = &evidence.project.steps;
         let mut has = Vec::new();
         if steps.iter().any(|step| step.down.is_some()) {
@@ -187,7 +197,24 @@ impl MigrationSuite {
         if steps.iter().any(|step| step.kind == StepKind::Repeatable) {
             has.push(Capability::RepeatableScripts);
         }
-        self.plan_with(evidence, &Arc::default(), &Arc::default(), &has)
+        let is_wanted = |name: &str| groups.is_empty() || groups.iter().any(|group| group == name);
+        let wanted: Vec<&str> = GROUPS
+            .into_iter()
+            .zip(GROUP_NAMES)
+            .filter(|(_, name)| is_wanted(name))
+            .flat_map(|(cases, _)| cases.iter().map(|case| case.name))
+            .collect();
+        let mut plan = self.plan_with(evidence, &Arc::default(), &Arc::default(), &has);
+        plan.retain(|case| wanted.contains(&case.id.case.as_str()));
+        // In a batch that begins when the others have ended.
+        plan.push(PlannedCase::new(self, &evidence.project.name, &policy::CASE, Batch::Compute, &[], {
+            let evidence = Arc::clone(evidence);
+            move |context| {
+                let evidence = Arc::clone(&evidence);
+                Box::pin(async move { Ok(MigrationSubject::of_evidence(context, evidence)) })
+            }
+        }));
+        plan
     }
 
     fn plan_with(
