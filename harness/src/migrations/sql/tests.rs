@@ -239,6 +239,7 @@ fn piece() -> impl Strategy<Value = String> {
         "OR REPLACE ",
         "COPY a FROM stdin;\n",
         "COPY a FROM stdin",
+        "\n\\copy a from stdin\n",
         "SELECT 1",
         "\r\n",
         ",",
@@ -276,6 +277,9 @@ proptest! {
             prop_assert!(text.get(statement.range.clone()).is_some(), "on the boundaries of characters");
             check_between(&text[at..statement.range.start], at)?;
             at = statement.range.end;
+            if statement.input == Input::PsqlCommand && text[at..].starts_with(r"\.") {
+                at += 2;
+            }
             if let Input::CopyFromStdin(rows) = &statement.input {
                 prop_assert!(text.get(rows.clone()).is_some());
                 prop_assert!(rows.start >= at && rows.end >= rows.start);
