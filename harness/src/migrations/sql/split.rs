@@ -79,7 +79,12 @@ impl Current {
                 _ => {}
             }
         }
-        if word == "STDIN" && self.last_word == "FROM" && self.parentheses == 0 && self.begins_with(&["COPY"]) {
+        // Of the two words for the client, the server takes either in either direction.
+        if ["STDIN", "STDOUT"].contains(&word.as_str())
+            && self.last_word == "FROM"
+            && self.parentheses == 0
+            && self.begins_with(&["COPY"])
+        {
             self.from_stdin = true;
         }
         if !self.led && self.words.len() < LEADING_WORDS_MAX {
@@ -166,14 +171,21 @@ impl Splitter<'_> {
         // Only white space is looked at, so that a long line with many backslashes costs no more than its length.
         let before = self.text[..token.start].chars().rev().find(|c| *c == '\n' || !c.is_whitespace());
         let is_first = self.current.is_none() || matches!(before, None | Some('\n'));
-        is_first && !rest.starts_with(char::is_whitespace) || rest.starts_with('g') || rest.starts_with("crosstab")
+        let sends = ["g", "crosstab", "watch", "bind", "parse"];
+        is_first && !rest.starts_with(char::is_whitespace) || sends.iter().any(|command| rest.starts_with(command))
     }
 
     fn psql_command(&mut self, start: usize) {
         self.end(false);
         let line = self.text[start..].split('\n').next().unwrap_or_default();
         self.at = start + line.len();
-        let range = start..start + line.trim_end().len();
+        let mut range = start..start + line.trim_end().len();
+        let words: Vec<String> = line.split_whitespace().map(str::to_ascii_lowercase).collect();
+        let takes_rows = words.windows(2).any(|pair| pair[0] == "from" && pair[1] == "stdin");
+        if words.first().is_some_and(|word| word == r"\copy") && takes_rows {
+            // psql sends the rows itself: they are a part of the command.
+            range.end = self.rows().end.max(range.end);
+        }
         self.found.push(Statement { range, input: Input::PsqlCommand });
     }
 
@@ -284,6 +296,8 @@ mod tests {
             })
             .collect();
         assert_eq!(rows, [Some("1;\n\\N\n"), Some("1\r\n"), None]);
+        assert_eq!(texts("\\copy a from stdin\n1\n\\.\nSELECT 1"), ["\\copy a from stdin\n1\n", "SELECT 1"]);
+        assert_eq!(texts("COPY a FROM stdout;\n1\n\\.\nSELECT 1"), ["COPY a FROM stdout", "SELECT 1"]);
         assert_eq!(texts("COPY (SELECT 1) TO stdout; SELECT 1; COPY a FROM stdin").len(), 3);
     }
 

@@ -239,6 +239,7 @@ fn piece() -> impl Strategy<Value = String> {
         "OR REPLACE ",
         "COPY a FROM stdin;\n",
         "COPY a FROM stdin",
+        "\n\\copy a from stdin\n",
         "SELECT 1",
         "\r\n",
         ",",
@@ -266,7 +267,7 @@ fn script() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
 
     #[test]
     fn statements_are_in_order_and_nothing_is_between_them(text in script()) {
@@ -276,11 +277,15 @@ proptest! {
             prop_assert!(text.get(statement.range.clone()).is_some(), "on the boundaries of characters");
             check_between(&text[at..statement.range.start], at)?;
             at = statement.range.end;
+            let ends_rows = |at: usize| text[..at].ends_with('\n') && text[at..].starts_with(r"\.");
+            if statement.input == Input::PsqlCommand && ends_rows(at) {
+                at += 2;
+            }
             if let Input::CopyFromStdin(rows) = &statement.input {
                 prop_assert!(text.get(rows.clone()).is_some());
                 prop_assert!(rows.start >= at && rows.end >= rows.start);
                 at = rows.end;
-                if text[at..].starts_with(r"\.") {
+                if ends_rows(at) {
                     at += 2;
                 }
             }

@@ -167,8 +167,8 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
     Mutant {
         case: "names_fit_into_63_bytes",
         name: "a_constraint_named_after_all_its_columns",
-        says: "expected at most 63 bytes, found 70: Postgres cuts it to \
-               model_explanations_project_id_model_version_id_explainer_name_an; choose",
+        says: "expected at most 63 bytes, found 69: Postgres cuts it to \
+               model_explanations_project_id_model_version_id_explainer_name_a, and whoever",
         subject: |context| {
             one(
                 context,
