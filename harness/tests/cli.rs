@@ -347,7 +347,7 @@ fn a_directory_of_migrations_is_put_through_the_suite() {
     }
     let ended = place.run("migrations db --case applies_to --seed 7").expect(1, &[]);
     for fragment in [
-        "0002_orders.up.sql, line 2",
+        "0002_orders.up.sql:2:29",
         "type \"order_state\" does not exist",
         "repeat: proofmark migrations db --case 'migrations::",
     ] {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::Project;
 use super::observe::{self, Traffic};
@@ -47,8 +47,7 @@ pub struct Evidence {
     pub policy: Policy,
     /// How it is executed.
     pub settings: Settings,
-    head: OnceCell<Arc<Head>>,
-    replay: OnceCell<Arc<Replay>>,
+    replay: Mutex<Option<Arc<Replay>>>,
     history: OnceCell<Arc<History>>,
     variants: [OnceCell<Arc<Difference>>; Variant::COUNT],
     traffic: OnceCell<Arc<Traffic>>,
@@ -73,8 +72,7 @@ impl Evidence {
             project,
             policy,
             settings,
-            head: OnceCell::new(),
-            replay: OnceCell::new(),
+            replay: Mutex::default(),
             history: OnceCell::new(),
             variants: Default::default(),
             traffic: OnceCell::new(),
@@ -88,10 +86,20 @@ impl Evidence {
     /// # Errors
     /// When the environment is broken.
     pub async fn replay(&self, environment: &Environment) -> Result<Arc<Replay>, SandboxError> {
-        let replay = self.replay.get_or_try_init(|| async {
-            Replay::run(environment, &self.project, &self.settings).await.map(Arc::new)
-        });
-        replay.await.cloned()
+        let mut replay = self.replay.lock().await;
+        match &*replay {
+            Some(found) => Ok(Arc::clone(found)),
+            None => self.replay_into(&mut replay, environment).await,
+        }
+    }
+
+    async fn replay_into(
+        &self,
+        replay: &mut Option<Arc<Replay>>,
+        environment: &Environment,
+    ) -> Result<Arc<Replay>, SandboxError> {
+        let found = Replay::run(environment, &self.project, &self.settings).await.map(Arc::new)?;
+        Ok(Arc::clone(replay.insert(found)))
     }
 
     /// A database in which all steps were applied, those that the server refused left out: in the project's order, or
@@ -100,18 +108,18 @@ impl Evidence {
     /// # Errors
     /// When the environment is broken.
     pub async fn head(&self, environment: &Environment) -> Result<Arc<Head>, SandboxError> {
-        let head = self.head.get_or_try_init(|| async {
-            let replay = self.replay(environment).await?;
-            let (sandbox, refusals) = match &replay.best {
-                Some((sandbox, refusals)) => (Arc::clone(sandbox), refusals.clone()),
-                None => {
-                    let refused = |step: &StepReport| step.failure.as_ref().map(|failure| failure.refusal.clone());
-                    (Arc::clone(&replay.sandbox), replay.steps.iter().map(refused).collect())
-                }
-            };
-            Ok::<_, SandboxError>(Arc::new(Head { sandbox, refusals }))
-        });
-        head.await.cloned()
+        let mut replay = self.replay.lock().await;
+        // What was found out stays true when a server is lost; a database does not stay.
+        let found = match &*replay {
+            Some(found) if found.head().is_alive().await => Arc::clone(found),
+            _ => self.replay_into(&mut replay, environment).await?,
+        };
+        let refused = |step: &StepReport| step.failure.as_ref().map(|failure| failure.refusal.clone());
+        let refusals = match &found.best {
+            Some((_, refusals)) => refusals.clone(),
+            None => found.steps.iter().map(refused).collect(),
+        };
+        Ok(Arc::new(Head { sandbox: Arc::clone(found.head()), refusals }))
     }
 
     /// What happens step by step, forwards and backwards.

@@ -7,7 +7,7 @@ mod order;
 mod variants;
 mod verdict;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use history::{History, StepHistory};
@@ -33,6 +33,10 @@ pub struct Replay {
     pub applied_in_best_order: usize,
     /// Whether scripts were executed as a role that may do nothing outside of its database.
     pub is_confined: bool,
+    /// The schema that the project's order led to.
+    pub schema: String,
+    /// The extensions that the server has.
+    pub extensions: BTreeSet<String>,
     /// The database that the project's order led to.
     pub sandbox: Arc<Sandbox>,
     /// The one that the best order led to, and what was refused there.
@@ -115,6 +119,8 @@ impl Replay {
             best_order: None,
             applied_in_best_order: applied,
             is_confined: sandbox.is_confined(),
+            schema: sandbox.schema().await?,
+            extensions: sandbox.available_extensions().await?,
             sandbox: Arc::new(sandbox),
             best: None,
             steps,
@@ -140,6 +146,12 @@ impl Replay {
             }
         }
         Ok(replay)
+    }
+
+    /// The database in which all was executed that can be.
+    #[must_use]
+    pub fn head(&self) -> &Arc<Sandbox> {
+        self.best.as_ref().map_or(&self.sandbox, |(sandbox, _)| sandbox)
     }
 
     /// The step failures.
@@ -185,6 +197,10 @@ fn classify(project: &Project, rans: Vec<Ran>, creators: &Creators) -> Vec<StepR
 
 fn cause_of(number: usize, refusal: &Refusal, failed: &[bool], creators: &Creators) -> Cause {
     let Some(object) = missing_object(refusal) else { return Cause::Own };
+    // That a file creates it does not help where the server has nothing to create it from.
+    if object.kind == Kind::Extension && refusal.sqlstate != "42704" {
+        return Cause::Missing { object };
+    }
     let steps = creators.steps(&object);
     let has_failed = |step: usize| failed.get(step).copied().unwrap_or_default();
     let earlier = steps.iter().copied().filter(|step| *step < number);

@@ -88,8 +88,8 @@ impl Difference {
         }
         drop(session);
         if variant != Variant::SchemaFirst && found.refused.is_empty() && found.applied.is_empty() {
-            let (usual, now) = (replay.sandbox.schema().await?, sandbox.schema().await?);
-            found.schema = (usual != now).then(|| difference(&usual, &now));
+            let now = sandbox.schema().await?;
+            found.schema = (replay.schema != now).then(|| difference(&replay.schema, &now));
         }
         sandbox.release().await;
         Ok(found)

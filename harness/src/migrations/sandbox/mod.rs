@@ -137,8 +137,10 @@ impl Sandbox {
             (quoted(&admin_role), String::new(), owner)
         };
         let watch = Arc::new(Watch::new(admin, role.clone(), is_superuser));
-        let zone = parameters.iter().find(|(name, _)| *name == "timezone");
-        let settings = zone.map_or_else(String::new, |(name, value)| format!("SET {name} = {}", literal(value)));
+        // A role of somebody else's keeps its settings.
+        let is_set_first = |name| name == "timezone" || !is_superuser;
+        let settings = parameters.iter().filter(|(name, _)| is_set_first(*name));
+        let settings = settings.map(|(name, value)| format!("SET {name} = {};", value_of(name, value))).collect();
         let entry = Entry { options: owner, settings };
         let sandbox = Self { database, role, password, is_confined: is_superuser, entry, watch, profile, limits };
         sandbox.prepare(parameters).await?;
@@ -148,9 +150,9 @@ impl Sandbox {
     async fn prepare(&self, parameters: &[(&str, &str)]) -> Result<(), SandboxError> {
         let mut statements = String::new();
         let path = self.profile.search_path().map(|path| ("search_path", path));
-        for (name, value) in path.into_iter().chain(parameters.iter().copied()) {
-            // Several names are a list, and no string.
-            let value = if name == "search_path" { value.to_owned() } else { literal(value) };
+        let of_role = path.into_iter().chain(parameters.iter().copied()).filter(|_| self.is_confined);
+        for (name, value) in of_role {
+            let value = value_of(name, value);
             statements.push_str(&format!("ALTER ROLE {} SET {name} = {value};", self.role));
         }
         for role in self.profile.roles() {
@@ -191,6 +193,11 @@ impl Sandbox {
     #[must_use]
     pub fn database(&self) -> &TestDatabase {
         &self.database
+    }
+
+    /// Whether the server that it is on is still there, and has not crashed meanwhile.
+    pub async fn is_alive(&self) -> bool {
+        self.watch.is_alive().await
     }
 
     /// A connection of ours, which may look at everything.
@@ -237,6 +244,14 @@ impl Sandbox {
         Ok(text.replace(&self.role, "owner"))
     }
 
+    /// A short text of the schema's state: equal ones of this sandbox mean equal schemas, and different ones nothing.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn digest(&self) -> Result<String, SandboxError> {
+        self.watch.digest().await
+    }
+
     /// The state of the catalogs.
     ///
     /// # Errors
@@ -257,6 +272,12 @@ impl Sandbox {
     pub async fn release(self) {
         self.database.release().await;
     }
+}
+
+/// A parameter's value as it is written in a statement.
+fn value_of(name: &str, value: &str) -> String {
+    // Several names are a list, and no string.
+    if name == "search_path" { value.to_owned() } else { literal(value) }
 }
 
 async fn make_role(

@@ -96,6 +96,11 @@ impl Watch {
         schema::render(&mut connection).await.map_err(server_error("read the schema"))
     }
 
+    pub(super) async fn digest(&self) -> Result<String, SandboxError> {
+        let mut connection = self.connection.lock().await;
+        schema::digest(&mut connection).await.map_err(server_error("read the catalogs"))
+    }
+
     pub(super) async fn fingerprint(&self) -> Result<Fingerprint, SandboxError> {
         let mut connection = self.connection.lock().await;
         Fingerprint::take(&mut connection).await.map_err(server_error("read the catalogs"))

@@ -53,6 +53,18 @@ pub(super) async fn failed_migration_leaves_no_trace(subject: MigrationSubject) 
 pub(super) async fn up_down_up_restores_the_catalog(subject: MigrationSubject) -> CaseResult {
     let history = subject.history().await?;
     let mut findings = Vec::new();
+    let given_up = history.steps.iter().filter(|seen| seen.given_up).count();
+    if given_up > 0 {
+        findings.push(Finding::new(
+            Level::Note,
+            None,
+            "all migrations",
+            format!(
+                "expected to revert every step, found that {given_up} were not judged after so much went wrong"
+            ),
+            "correct what is found first, and look again",
+        ));
+    }
     for (number, step) in subject.evidence.project.steps.iter().enumerate() {
         let (Some(script), Some(down)) =
             (&step.down, history.steps.get(number).and_then(|seen| seen.down.as_ref()))
