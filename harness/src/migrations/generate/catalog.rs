@@ -68,6 +68,7 @@ impl Column {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Check {
+    pub(super) name: String,
     pub(super) expression: String,
     #[serde(default)]
     pub(super) columns: Vec<i16>,

@@ -9,6 +9,7 @@ mod catalog;
 mod order;
 mod pattern;
 mod plan;
+mod refute;
 mod rows;
 mod value;
 
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+
+pub use refute::{Accepting, accepting};
 
 use catalog::{Catalog, Table};
 use plan::{Plan, Probe};
@@ -64,8 +67,10 @@ pub struct SkippedTable {
     pub kind: SkipKind,
     /// Why, for people.
     pub reason: String,
-    /// What the server said, if it refused.
+    /// The code of what the server said, if it refused.
     pub sqlstate: Option<String>,
+    /// The functions that it happened in, the innermost first, line by line.
+    pub context: String,
 }
 
 /// Why a table has no rows.
@@ -181,12 +186,8 @@ pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Fille
             Err(refused) => Some(refused),
         };
         let refused = refused.unwrap_or_else(|| Refused::new(SkipKind::NoTime, "no rows were asked for"));
-        filled.skipped.push(SkippedTable {
-            table,
-            kind: refused.kind,
-            reason: refused.reason,
-            sqlstate: refused.sqlstate,
-        });
+        let Refused { kind, reason, sqlstate, context } = refused;
+        filled.skipped.push(SkippedTable { table, kind, reason, sqlstate, context });
     }
     Ok(filled)
 }
@@ -197,11 +198,12 @@ struct Refused {
     kind: SkipKind,
     reason: String,
     sqlstate: Option<String>,
+    context: String,
 }
 
 impl Refused {
     fn new(kind: SkipKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), sqlstate: None }
+        Self { kind, reason: reason.into(), sqlstate: None, context: String::new() }
     }
 }
 
@@ -220,15 +222,11 @@ fn answer<T>(action: &'static str, result: Result<T, sqlx::Error>) -> Answer<T> 
         Ok(value) => Ok(Ok(value)),
         Err(sqlx::Error::Database(error)) => {
             let context = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::r#where);
-            let context = context.map(|context| format!(" ({})", context.lines().next().unwrap_or_default()));
             Ok(Err(Refused {
                 kind: SkipKind::Refused,
-                reason: format!(
-                    "the server refuses every row: {}{}",
-                    error.message(),
-                    context.unwrap_or_default()
-                ),
+                reason: format!("the server refuses every row: {}", error.message()),
                 sqlstate: error.code().map(|code| code.into_owned()),
+                context: context.unwrap_or_default().to_owned(),
             }))
         }
         Err(source) => Err(FillError::Server { action, source }),
@@ -521,3 +519,30 @@ impl Refused {
 
 /// A column, the number of a candidate, how many of its rows were accepted, and how many of them differ.
 type Counted = (usize, usize, i64, i64);
+
+/// Values for the arguments of functions.
+#[derive(Debug)]
+pub struct Values {
+    catalog: Catalog,
+}
+
+impl Values {
+    /// Reads what types a database has.
+    ///
+    /// # Errors
+    /// When the catalogs cannot be read.
+    pub async fn read(connection: &mut PgConnection) -> Result<Self, FillError> {
+        let catalog = Catalog::read(connection).await;
+        let catalog =
+            catalog.map_err(|source| FillError::Server { action: "read the catalogs for arguments", source })?;
+        Ok(Self { catalog })
+    }
+
+    /// An expression for a value of a type; what is in a text begins with `value-`. Nothing, if the type is not known.
+    #[must_use]
+    pub fn value(&self, type_oid: i64, seed: i64) -> Option<String> {
+        let draw = value::Draw { catalog: &self.catalog, seed, word: "value", distinct: false, place: None };
+        // There are no rows here: as if for the first one.
+        draw.value(type_oid, -1).map(|expression| expression.replace("g.i", "(1::int8)"))
+    }
+}

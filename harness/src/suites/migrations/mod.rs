@@ -18,7 +18,7 @@ use crate::database::TestDatabase;
 use crate::event::Finding;
 use crate::migration_set::{MigrationError, MigrationSet};
 use crate::migrations::policy::Policy;
-use crate::migrations::{Evidence, Head, Project, Settings};
+use crate::migrations::{Evidence, Head, Project, Settings, WithRows};
 use crate::schema;
 use crate::suite::{Batch, PlannedCase, Suite};
 
@@ -49,13 +49,16 @@ impl MigrationSubject {
     }
 
     /// The database at head, shared by all cases: who changes it must roll back.
-    #[expect(dead_code, reason = "the cases that ask come next")]
     async fn head(&self) -> Result<Arc<Head>, CaseError> {
         self.evidence.head(self.context.environment()).await.map_err(CaseError::harness)
     }
 
+    /// The database at head with generated rows, shared by all cases: who changes it must roll back.
+    async fn with_rows(&self) -> Result<Arc<WithRows>, CaseError> {
+        self.evidence.with_rows(self.context.environment()).await.map_err(CaseError::harness)
+    }
+
     /// Reports findings, as the policy sees them; fails if any of them counts.
-    #[expect(dead_code, reason = "the cases that ask come next")]
     fn conclude(&self, findings: Vec<Finding>) -> CaseResult {
         let mut counting = Vec::new();
         for finding in findings {
