@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 use super::FillError;
 use super::candidates::{Candidate, Constants, candidates};
@@ -48,7 +48,7 @@ pub async fn accepting(
     time_max: Duration,
 ) -> Result<(Vec<Accepting>, usize), FillError> {
     let deadline = Instant::now() + time_max;
-    let catalog = Catalog::read(connection)
+    let catalog = Catalog::read_all(connection)
         .await
         .map_err(|source| FillError::Server { action: "read the catalogs for counterexamples", source })?;
     let (mut found, mut untried) = (Vec::new(), 0);
@@ -246,10 +246,9 @@ impl Refuter<'_> {
         time: u128,
         statement: &str,
     ) -> Result<Result<bool, String>, sqlx::Error> {
-        let mut transaction = connection.begin().await?;
-        transaction.execute(sqlx::raw_sql(AssertSqlSafe(format!("SET LOCAL statement_timeout = {time}")))).await?;
-        let row = transaction.fetch_one(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await;
-        transaction.rollback().await?;
+        // One message, which is a transaction to the server.
+        let statement = format!("SET LOCAL statement_timeout = {time}; {statement}");
+        let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(statement))).await;
         match row {
             Ok(row) => row.try_get(0).map(Ok),
             Err(sqlx::Error::Database(error)) => Ok(Err(error.message().to_owned())),

@@ -75,11 +75,12 @@ pub(super) async fn every_function_runs(subject: MigrationSubject) -> CaseResult
         let typical: Option<Vec<String>> =
             oids.iter().zip(1_i64..).map(|(oid, number)| values.value(*oid, number)).collect();
         let nulls: Vec<String> = types.iter().map(|name| format!("NULL::{}", concrete(name))).collect();
-        let calls = typical.into_iter().chain((!nulls.is_empty()).then_some(nulls));
+        let typical = typical.map(|typical| ("typical values", typical));
+        let calls = typical.into_iter().chain((!nulls.is_empty()).then_some(("NULLs", nulls)));
         let is_procedure = text(function, "kind")? == "p";
         let (verb, limit) =
             if is_procedure { ("CALL", String::new()) } else { ("SELECT", format!(" LIMIT {ROWS_MAX}")) };
-        for mut arguments in calls {
+        for (what, mut arguments) in calls {
             if let Some(last) = arguments.last_mut().filter(|_| is_variadic) {
                 *last = format!("VARIADIC {last}");
             }
@@ -91,7 +92,8 @@ pub(super) async fn every_function_runs(subject: MigrationSubject) -> CaseResult
                 Tried::Done(_) | Tried::Refused(_) => continue,
             };
             let place = place(subject.evidence.places(), "function", &bare);
-            let message = format!("expected a result or an error of its own from {call}, found {found}");
+            let message =
+                format!("expected a result or an error of its own when called with {what}, found {found}");
             findings.push(Finding::new(level, place, format!("function {name}"), message, CODE_HELP));
             break;
         }

@@ -62,7 +62,11 @@ pub(super) async fn unique_holds_for_nulls(subject: MigrationSubject) -> CaseRes
         let is_value: bool = index.try_get("is_value").map_err(CaseError::harness)?;
         let is_constraint: bool = index.try_get("is_constraint").map_err(CaseError::harness)?;
         let places = subject.evidence.places();
-        let place = if is_constraint { places.part(&bare, &[&name]) } else { place(places, "index", &name) };
+        let place = if is_constraint {
+            places.part(&bare, &[&name, nullable.split(", ").next().unwrap_or_default()])
+        } else {
+            place(places, "index", &name)
+        };
         findings.push(Finding::new(
             if is_value { Level::Error } else { Level::Warning },
             place,
