@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 
 use super::Project;
+use super::generate::{self, Fill, FillError, Filled};
 use super::observe::{self, Traffic};
+use super::places::Places;
 use super::policy::Policy;
-use super::replay::{Difference, History, Replay, StepReport, Variant};
+use super::replay::{self, Difference, History, Replay, StepReport, Variant};
 use super::sandbox::{Profile, Refusal, Sandbox, SandboxError};
 use crate::environment::Environment;
 
@@ -52,7 +54,18 @@ pub struct Evidence {
     variants: [OnceCell<Arc<Difference>>; Variant::COUNT],
     traffic: OnceCell<Arc<Traffic>>,
     is_verdict_told: AtomicBool,
-    concluded: Mutex<BTreeSet<String>>,
+    concluded: std::sync::Mutex<BTreeSet<String>>,
+    rows: OnceCell<Arc<WithRows>>,
+    places: OnceLock<Places>,
+}
+
+/// A database at head with generated rows: for probes, which must not meet those who look at [`Head`].
+#[derive(Debug)]
+pub struct WithRows {
+    /// The database.
+    pub sandbox: Sandbox,
+    /// What became of the rows.
+    pub filled: Filled,
 }
 
 /// A database in which all was executed that can be.
@@ -77,7 +90,9 @@ impl Evidence {
             variants: Default::default(),
             traffic: OnceCell::new(),
             is_verdict_told: AtomicBool::new(false),
-            concluded: Mutex::default(),
+            concluded: std::sync::Mutex::default(),
+            rows: OnceCell::new(),
+            places: OnceLock::new(),
         }
     }
 
@@ -167,6 +182,38 @@ impl Evidence {
             Ok::<_, SandboxError>(Arc::new(found))
         });
         traffic.await.cloned()
+    }
+
+    /// Another database at head, with generated rows. Shared by all cases: who changes it must roll back.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn with_rows(&self, environment: &Environment) -> Result<Arc<WithRows>, SandboxError> {
+        let rows = self.rows.get_or_try_init(|| async {
+            let replay = self.replay(environment).await?;
+            let head = self.head(environment).await?;
+            let sandbox = Sandbox::with(environment, &self.settings, &[]).await?;
+            let mut session = sandbox.session().await?;
+            let order = replay.best_order.clone().unwrap_or_else(|| (0..self.project.steps.len()).collect());
+            for number in order {
+                let refused = head.refusals.get(number).is_none_or(Option::is_some);
+                if let Some(step) = self.project.steps.get(number).filter(|_| !refused) {
+                    replay::run_fresh(&sandbox, &mut session, &step.up).await?;
+                }
+            }
+            let options = Fill { rows_per_table: self.settings.rows, ..Fill::default() };
+            let filled = generate::fill(session.connection(), &options).await;
+            let filled =
+                filled.map_err(|FillError::Server { action, source }| SandboxError::Server { action, source })?;
+            drop(session);
+            Ok::<_, SandboxError>(Arc::new(WithRows { sandbox, filled }))
+        });
+        rows.await.cloned()
+    }
+
+    /// Where things are made in the project's files.
+    pub fn places(&self) -> &Places {
+        self.places.get_or_init(|| Places::of(&self.project))
     }
 
     /// Notes that a case has said all that it had found.

@@ -6,11 +6,12 @@
 pub mod evidence;
 pub mod generate;
 pub mod observe;
+pub mod places;
 pub mod policy;
 pub mod replay;
 pub mod sandbox;
 pub mod source;
 pub mod sql;
 
-pub use evidence::{Evidence, Head, Settings};
+pub use evidence::{Evidence, Head, Settings, WithRows};
 pub use source::{Project, Script, Step};

@@ -70,6 +70,10 @@ impl Constants {
         constants
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.numbers.is_empty()
+    }
+
     fn text(&mut self, text: String) {
         self.number(&text);
         // `'{a,b}'` is how the server writes a constant array.

@@ -68,6 +68,7 @@ impl Column {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Check {
+    pub(super) name: String,
     pub(super) expression: String,
     #[serde(default)]
     pub(super) columns: Vec<i16>,
@@ -119,24 +120,38 @@ pub(super) struct Attribute {
     pub(super) modifier: i32,
 }
 
+/// A table's number and name, quoted and with its schema.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Name {
+    pub(super) oid: i64,
+    pub(super) name: String,
+}
+
+/// The tables that may be given rows.
+pub(super) async fn names(connection: &mut PgConnection) -> Result<Vec<Name>, sqlx::Error> {
+    sqlx::query_as(include_str!("names.sql")).bind(HISTORIES.as_slice()).fetch_all(connection).await
+}
+
 impl Catalog {
-    /// Reads it, whatever the session's search path is.
-    pub(super) async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+    /// Reads what there is to know about some tables, and about all types, whatever the session's search path is.
+    pub(super) async fn read(connection: &mut PgConnection, tables: &[i64]) -> Result<Self, sqlx::Error> {
         let mut transaction = connection.begin().await?;
         sqlx::raw_sql("SET LOCAL search_path = ''").execute(&mut *transaction).await?;
-        let tables: Vec<Json<Table>> =
-            sqlx::query_scalar(include_str!("tables.sql")).fetch_all(&mut *transaction).await?;
+        let tables = sqlx::query_scalar(include_str!("tables.sql")).bind(tables);
+        let tables: Vec<Json<Table>> = tables.fetch_all(&mut *transaction).await?;
         let types: Vec<Json<Type>> =
             sqlx::query_scalar(include_str!("types.sql")).fetch_all(&mut *transaction).await?;
         transaction.rollback().await?;
-        let is_history = |table: &Table| {
-            let bare = table.name.rsplit('.').next().unwrap_or_default();
-            HISTORIES.contains(&bare.trim_matches('"')) || table.name.starts_with("supabase_migrations.")
-        };
         Ok(Self {
-            tables: tables.into_iter().map(|Json(table)| table).filter(|table| !is_history(table)).collect(),
+            tables: tables.into_iter().map(|Json(table)| table).collect(),
             types: types.into_iter().map(|Json(found)| (found.oid, found)).collect(),
         })
+    }
+
+    /// The same about all tables that may be given rows.
+    pub(super) async fn read_all(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let tables: Vec<i64> = names(connection).await?.into_iter().map(|table| table.oid).collect();
+        Self::read(connection, &tables).await
     }
 
     /// The type that values of a domain have in the end, with the modifier, and all conditions on the way.

@@ -9,15 +9,19 @@ mod catalog;
 mod order;
 mod pattern;
 mod plan;
+mod refute;
 mod rows;
 mod value;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
-use catalog::{Catalog, Table};
+pub use refute::{Accepting, accepting};
+
+use catalog::{Catalog, Name, Table};
 use plan::{Plan, Probe};
 
 /// What to fill with.
@@ -64,8 +68,10 @@ pub struct SkippedTable {
     pub kind: SkipKind,
     /// Why, for people.
     pub reason: String,
-    /// What the server said, if it refused.
+    /// The code of what the server said, if it refused.
     pub sqlstate: Option<String>,
+    /// The functions that it happened in, the innermost first, line by line.
+    pub context: String,
 }
 
 /// Why a table has no rows.
@@ -103,11 +109,12 @@ pub enum FillError {
     },
 }
 
-/// How often a table is given new candidates for its rows.
-const ROUNDS_MAX: u32 = 5;
+/// The most statements for one table or partition.
+const ROUNDS_MAX: usize = 16;
 
-/// How many candidates there are for each row that is wanted, in every round more.
-const CANDIDATES: [u64; 5] = [8, 32, 64, 128, 512];
+/// How many candidates there are for each row that is wanted, more whenever few came of them: to begin with, as many as
+/// rows, where nothing is known that would refuse one.
+const CANDIDATES: [u64; 5] = [1, 4, 16, 64, 256];
 
 /// The most candidates of one round.
 const CANDIDATES_MAX: u64 = 60_000;
@@ -128,40 +135,51 @@ const LOCK_MS: u128 = 2_000;
 /// left alone.
 ///
 /// Defaults, triggers and conditions are executed as the connection's user: let it be the owner of the tables, not a
-/// superuser, where nobody knows what they do. Each table is filled in a transaction of its own.
+/// superuser, where nobody knows what they do. Each table is filled in a transaction of its own: the connection must not
+/// be in one.
 ///
 /// # Errors
 /// When the connection is lost or the catalogs cannot be read; what the server refuses for a table is no error.
 pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Filled, FillError> {
     let deadline = Instant::now() + options.time_max;
-    let catalog = Catalog::read(connection)
-        .await
-        .map_err(|source| FillError::Server { action: "read the catalogs for generated rows", source })?;
+    let broken = |source| FillError::Server { action: "read the catalogs for generated rows", source };
+    let names = catalog::names(connection).await.map_err(broken)?;
     let wanted = u64::try_from(options.rows_per_table).unwrap_or(u64::MAX);
     let mut filler = Filler { connection, options, deadline, wanted };
-    let mut counts = filler.count(&catalog.tables).await?;
+    let counted = filler.count(&names).await?;
+    let mut filled = Filled::default();
+    // Most of the time most tables have their rows: what there is to know about others is all that is read.
+    let mut open = HashMap::new();
+    for (Name { oid, name }, count) in names.into_iter().zip(counted) {
+        match count {
+            Ok(rows) if rows >= wanted => filled.tables.push(TableRows { table: name, rows }),
+            count => drop(open.insert(oid, count)),
+        }
+    }
+    if open.is_empty() {
+        return Ok(filled);
+    }
+    let oids: Vec<i64> = open.keys().copied().collect();
+    let catalog = Catalog::read(filler.connection, &oids).await.map_err(broken)?;
+    let mut counts: Vec<Result<u64, Refused>> =
+        catalog.tables.iter().map(|table| open.remove(&table.oid).unwrap_or(Ok(0))).collect();
     let mut reasons: Vec<Option<Refused>> = catalog.tables.iter().map(|_| None).collect();
     let visits = order::visits(&catalog.tables);
     for visit in &visits {
-        let (Some(table), Some(count)) = (catalog.tables.get(visit.table), counts.get(visit.table).cloned())
-        else {
+        let (Some(table), Some(Ok(count))) = (catalog.tables.get(visit.table), counts.get_mut(visit.table)) else {
             continue;
         };
-        let Ok(count) = count else { continue };
         // A table that refers to one that comes later gets the other half of its rows when that has some.
         let goal = if visit.is_half { wanted.div_ceil(2) } else { wanted };
-        if count >= goal {
+        if *count >= goal {
             continue;
         }
-        let (added, refused) = filler.table(&catalog, table, count, goal).await?;
-        if let Some(count) = counts.get_mut(visit.table) {
-            *count = Ok(count.as_ref().copied().unwrap_or(0) + added);
-        }
+        let (added, refused) = filler.table(&catalog, table, *count, goal).await?;
+        *count += added;
         if let Some(reason) = reasons.get_mut(visit.table) {
             *reason = refused;
         }
     }
-    let mut filled = Filled::default();
     let mut is_told = vec![false; catalog.tables.len()];
     for visit in visits {
         let Some(told) = is_told.get_mut(visit.table) else { continue };
@@ -181,12 +199,8 @@ pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Fille
             Err(refused) => Some(refused),
         };
         let refused = refused.unwrap_or_else(|| Refused::new(SkipKind::NoTime, "no rows were asked for"));
-        filled.skipped.push(SkippedTable {
-            table,
-            kind: refused.kind,
-            reason: refused.reason,
-            sqlstate: refused.sqlstate,
-        });
+        let Refused { kind, reason, sqlstate, context } = refused;
+        filled.skipped.push(SkippedTable { table, kind, reason, sqlstate, context });
     }
     Ok(filled)
 }
@@ -197,11 +211,12 @@ struct Refused {
     kind: SkipKind,
     reason: String,
     sqlstate: Option<String>,
+    context: String,
 }
 
 impl Refused {
     fn new(kind: SkipKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), sqlstate: None }
+        Self { kind, reason: reason.into(), sqlstate: None, context: String::new() }
     }
 }
 
@@ -220,15 +235,11 @@ fn answer<T>(action: &'static str, result: Result<T, sqlx::Error>) -> Answer<T> 
         Ok(value) => Ok(Ok(value)),
         Err(sqlx::Error::Database(error)) => {
             let context = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::r#where);
-            let context = context.map(|context| format!(" ({})", context.lines().next().unwrap_or_default()));
             Ok(Err(Refused {
                 kind: SkipKind::Refused,
-                reason: format!(
-                    "the server refuses every row: {}{}",
-                    error.message(),
-                    context.unwrap_or_default()
-                ),
+                reason: format!("the server refuses every row: {}", error.message()),
                 sqlstate: error.code().map(|code| code.into_owned()),
+                context: context.unwrap_or_default().to_owned(),
             }))
         }
         Err(source) => Err(FillError::Server { action, source }),
@@ -237,7 +248,7 @@ fn answer<T>(action: &'static str, result: Result<T, sqlx::Error>) -> Answer<T> 
 
 impl Filler<'_> {
     /// How many rows the tables have, none counted above what is wanted.
-    async fn count(&mut self, tables: &[Table]) -> Result<Vec<Result<u64, Refused>>, FillError> {
+    async fn count(&mut self, tables: &[Name]) -> Result<Vec<Result<u64, Refused>>, FillError> {
         let mut counts = Vec::with_capacity(tables.len());
         for chunk in tables.chunks(COUNTED_MAX) {
             match self.count_all(chunk).await? {
@@ -254,7 +265,7 @@ impl Filler<'_> {
         Ok(counts)
     }
 
-    async fn count_all(&mut self, tables: &[Table]) -> Answer<Vec<u64>> {
+    async fn count_all(&mut self, tables: &[Name]) -> Answer<Vec<u64>> {
         let limit = self.wanted;
         let parts: Vec<String> = tables
             .iter()
@@ -329,7 +340,8 @@ impl Filler<'_> {
         (left > 0).then_some((left / 3).max(1))
     }
 
-    /// What begins a transaction in which nothing takes longer than there is time, and no constraint waits for the end.
+    /// What a statement is sent after, in one message, which is a transaction to the server: that nothing takes longer than
+    /// there is time, and that no constraint waits for the end.
     fn limits(&self) -> Result<String, Refused> {
         let Some(time) = self.statement_ms() else {
             return Err(Refused::new(SkipKind::NoTime, "the time for generated rows is over"));
@@ -377,7 +389,7 @@ impl Filler<'_> {
 
     /// Tries what the constants of a column's conditions suggest.
     async fn more(&mut self, plan: &mut Plan<'_>, column: usize, keep: bool) -> Result<(), FillError> {
-        let Some(probe) = plan.candidates(column) else { return Ok(()) };
+        let Some(probe) = plan.candidates(column, keep) else { return Ok(()) };
         if probe.candidates.is_empty() {
             if !keep {
                 plan.choose(&probe, &[], false);
@@ -412,15 +424,8 @@ impl Filler<'_> {
             Ok(limits) => limits,
             Err(refused) => return Ok(Err(refused)),
         };
-        let begun = self.connection.begin().await;
-        let mut transaction =
-            begun.map_err(|source| FillError::Server { action: "begin to try values", source })?;
-        let mut rows = transaction.execute(sqlx::raw_sql(AssertSqlSafe(limits))).await.map(|_| Vec::new());
-        if rows.is_ok() {
-            rows = transaction.fetch_all(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await;
-        }
-        let rolled_back = transaction.rollback().await;
-        rolled_back.map_err(|source| FillError::Server { action: "end the trial of values", source })?;
+        let statement = sqlx::raw_sql(AssertSqlSafe(format!("{limits}; {statement}")));
+        let rows = self.connection.fetch_all(statement).await;
         let rows = match answer("try values", rows)? {
             Ok(rows) => rows,
             Err(refused) => return Ok(Err(refused)),
@@ -447,15 +452,20 @@ impl Filler<'_> {
     ) -> Result<(u64, Option<Refused>), FillError> {
         let mut added = 0;
         let mut from = count + 1;
-        for round in 0..ROUNDS_MAX {
+        let mut each = CANDIDATES.into_iter().skip(usize::from(plan.is_choosy()));
+        let mut factor = each.next();
+        for _ in 0..ROUNDS_MAX {
             let missing = wanted - added;
-            if missing == 0 {
-                break;
-            }
-            let each = usize::try_from(round).ok().and_then(|round| CANDIDATES.get(round)).copied().unwrap_or(512);
-            let to = from + (missing * each).min(CANDIDATES_MAX) - 1;
+            let Some(candidates) = factor.filter(|_| missing > 0) else { break };
+            let to = from + (missing * candidates).min(CANDIDATES_MAX) - 1;
             match self.insert(&plan.insert(from, to, missing, partition)).await? {
-                Ok(rows) => added += rows,
+                Ok(0) => factor = each.next(),
+                Ok(rows) => {
+                    added += rows;
+                    if rows * 2 < missing {
+                        factor = each.next().or(factor);
+                    }
+                }
                 Err(refused) if refused.is_final() => return Ok((added, Some(refused))),
                 Err(refused) => {
                     let (more, why) = self.one_row_at_a_time(plan, from, missing, partition, refused).await?;
@@ -494,20 +504,8 @@ impl Filler<'_> {
             Ok(limits) => limits,
             Err(refused) => return Ok(Err(refused)),
         };
-        let begun = self.connection.begin().await;
-        let mut transaction = begun.map_err(|source| FillError::Server { action: "begin to add rows", source })?;
-        let mut done = transaction.execute(sqlx::raw_sql(AssertSqlSafe(limits))).await;
-        if done.is_ok() {
-            done = transaction.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await;
-        }
-        let done = match done {
-            Ok(done) => transaction.commit().await.map(|()| done.rows_affected()),
-            Err(error) => {
-                let rolled_back = transaction.rollback().await;
-                rolled_back.map_err(|source| FillError::Server { action: "take rows back", source })?;
-                Err(error)
-            }
-        };
+        let statement = sqlx::raw_sql(AssertSqlSafe(format!("{limits}; {statement}")));
+        let done = self.connection.execute(statement).await.map(|done| done.rows_affected());
         answer("add rows", done)
     }
 }
@@ -521,3 +519,30 @@ impl Refused {
 
 /// A column, the number of a candidate, how many of its rows were accepted, and how many of them differ.
 type Counted = (usize, usize, i64, i64);
+
+/// Values for the arguments of functions.
+#[derive(Debug)]
+pub struct Values {
+    catalog: Catalog,
+}
+
+impl Values {
+    /// Reads what types a database has.
+    ///
+    /// # Errors
+    /// When the catalogs cannot be read.
+    pub async fn read(connection: &mut PgConnection) -> Result<Self, FillError> {
+        let catalog = Catalog::read(connection, &[]).await;
+        let catalog =
+            catalog.map_err(|source| FillError::Server { action: "read the catalogs for arguments", source })?;
+        Ok(Self { catalog })
+    }
+
+    /// An expression for a value of a type; what is in a text begins with `value-`. Nothing, if the type is not known.
+    #[must_use]
+    pub fn value(&self, type_oid: i64, seed: i64) -> Option<String> {
+        let draw = value::Draw { catalog: &self.catalog, seed, word: "value", distinct: false, place: None };
+        // There are no rows here: as if for the first one.
+        draw.value(type_oid, -1).map(|expression| expression.replace("g.i", "(1::int8)"))
+    }
+}

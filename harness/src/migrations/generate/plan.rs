@@ -239,8 +239,9 @@ impl<'a> Plan<'a> {
         probes
     }
 
-    /// What else to try for a column; nothing for one whose values are not drawn.
-    pub(super) fn candidates(&self, index: usize) -> Option<Probe> {
+    /// What else to try for a column; nothing for one whose values are not drawn, or will do as they are and could only
+    /// be improved by constants that there are none of.
+    pub(super) fn candidates(&self, index: usize, will_do: bool) -> Option<Probe> {
         let planned = self.columns.get(index)?;
         if !matches!(planned.source, Source::Any(_) | Source::Null) {
             return None;
@@ -253,7 +254,11 @@ impl<'a> Plan<'a> {
         let partitions = self.table.partitions.iter().flatten().map(String::as_str);
         expressions.extend(partitions.filter(|condition| mentions(condition, &planned.column.name)));
         let constants = Constants::of(expressions);
-        let candidates = candidates(self.draw_of(index)?, resolved.base?, &constants);
+        if will_do && constants.is_empty() {
+            return None;
+        }
+        let mut candidates = candidates(self.draw_of(index)?, resolved.base?, &constants);
+        candidates.extend(planned.column.default.clone().map(Candidate::one));
         Some(Probe { column: index, candidates })
     }
 
@@ -327,19 +332,21 @@ impl<'a> Plan<'a> {
             sources.dedup();
             sources.truncate(SOURCES_MAX);
         }
-        planned.source = match sources.is_empty() {
-            false => Source::Any(sources),
-            true if planned.column.default.is_some() => Source::Server,
-            true => Source::Null,
-        };
+        planned.source = if sources.is_empty() { Source::Null } else { Source::Any(sources) };
         !matches!(planned.source, Source::Null) || planned.nullable
+    }
+
+    /// Whether a row may be refused for what is in it.
+    pub(super) fn is_choosy(&self) -> bool {
+        !self.table.checks.is_empty()
+            || self.table.partitioned
+            || self.columns.iter().any(|planned| !planned.conditions.is_empty())
     }
 
     /// Why no row can be made, if that is known.
     pub(super) fn missing(&self) -> Option<(SkipKind, String)> {
-        let missing = self.columns.iter().find(|planned| {
-            matches!(planned.source, Source::Null) && !planned.nullable && planned.column.default.is_none()
-        })?;
+        let is_missing = |planned: &&Planned<'_>| matches!(planned.source, Source::Null) && !planned.nullable;
+        let missing = self.columns.iter().find(is_missing)?;
         let column = &missing.column.name;
         Some(match missing.conditions.as_slice() {
             [] => {

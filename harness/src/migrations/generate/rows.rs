@@ -6,6 +6,10 @@ use super::value::{derive, hash, literal};
 /// The most rows of a table that others refer to.
 const REFERRED_MAX: usize = 1_000;
 
+/// What the row's number is called among its columns. In its order rows are taken, not in that of a join, which may
+/// begin with all rows that refer to one.
+const ROW: &str = "\"proofmark row\"";
+
 impl Plan<'_> {
     /// The statement that makes rows of the numbers in a range, as many as are wanted.
     pub(super) fn insert(&self, from: u64, to: u64, wanted: u64, partition: Option<&str>) -> String {
@@ -62,10 +66,11 @@ impl Plan<'_> {
         if targets.is_empty() {
             return format!("INSERT INTO {} DEFAULT VALUES", self.table.name);
         }
+        columns.push(format!("g.i AS {ROW}"));
         format!(
             "{with}INSERT INTO {table} ({targets}){overriding} SELECT {targets} FROM (SELECT s.*{computed} FROM \
              (SELECT {columns} FROM generate_series({from}::int8, {to}::int8) AS g(i){joins}) AS s) AS s \
-             WHERE {filters} LIMIT {wanted} ON CONFLICT DO NOTHING",
+             WHERE {filters} ORDER BY s.{ROW} LIMIT {wanted} ON CONFLICT DO NOTHING",
             table = self.table.name,
             targets = targets.join(", "),
             overriding = if overriding { " OVERRIDING SYSTEM VALUE" } else { "" },

@@ -51,14 +51,16 @@ SELECT jsonb_build_object(
     'unique', (
         SELECT coalesce(jsonb_agg(DISTINCT x.columns), '[]')
         FROM (
-            SELECT i.indexrelid, (
-                SELECT jsonb_agg(DISTINCT d.refobjsubid)
-                FROM pg_depend d
-                -- An index that belongs to a constraint depends on it, and the constraint on the columns.
-                LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
-                WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid > 0
-                    AND (d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
-                        OR d.classid = 'pg_constraint'::regclass AND d.objid = k.oid)
+            SELECT (
+                SELECT jsonb_agg(n.number ORDER BY n.number)
+                FROM (
+                    SELECT k.number FROM unnest(i.indkey::int2[]) AS k(number) WHERE k.number > 0
+                    UNION
+                    -- Those in expressions.
+                    SELECT d.refobjsubid FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjsubid > 0
+                        AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+                ) AS n
             ) AS columns
             FROM pg_index i
             WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion)
@@ -74,9 +76,5 @@ SELECT jsonb_build_object(
 )
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND NOT EXISTS (
-        SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
-    )
+WHERE c.oid::int8 = ANY ($1)
 ORDER BY n.nspname, c.relname

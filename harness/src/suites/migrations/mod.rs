@@ -22,7 +22,7 @@ use crate::migrations::policy::Policy;
 use crate::migrations::replay::{Difference, History, Replay, Variant, verdict};
 use crate::migrations::sandbox::SandboxError;
 use crate::migrations::source::StepKind;
-use crate::migrations::{Evidence, Head, Project, Settings};
+use crate::migrations::{Evidence, Head, Project, Settings, WithRows};
 use crate::schema;
 use crate::suite::{Batch, PlannedCase, Suite};
 
@@ -100,6 +100,11 @@ impl MigrationSubject {
     /// What is different where something is unusual.
     async fn variant(&self, variant: Variant) -> Result<Arc<Difference>, CaseError> {
         self.evidence.variant(self.context.environment(), variant).await.map_err(broken)
+    }
+
+    /// The database at head with generated rows, shared by all cases: who changes it must roll back.
+    async fn with_rows(&self) -> Result<Arc<WithRows>, CaseError> {
+        self.evidence.with_rows(self.context.environment()).await.map_err(broken)
     }
 
     /// Reports findings, as the policy sees them; fails if any of them counts.
