@@ -52,6 +52,8 @@ pub enum Capability {
     SchemaSnapshots,
     /// Every migration has a down script.
     DownScripts,
+    /// A server can be had that nobody else uses, and that may be crashed.
+    ServerToCrash,
     /// The explainer honours a time limit.
     TimeLimit,
     /// The explainer can use a chosen number of workers.
@@ -62,10 +64,11 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::IndependentOracle,
         Self::SchemaSnapshots,
         Self::DownScripts,
+        Self::ServerToCrash,
         Self::TimeLimit,
         Self::Workers,
         Self::PartialFailure,
@@ -78,6 +81,7 @@ impl Capability {
             Self::IndependentOracle => "independent_oracle",
             Self::SchemaSnapshots => "schema_snapshots",
             Self::DownScripts => "down_scripts",
+            Self::ServerToCrash => "server_to_crash",
             Self::TimeLimit => "time_limit",
             Self::Workers => "workers",
             Self::PartialFailure => "partial_failure",
@@ -91,6 +95,7 @@ impl Capability {
             Self::IndependentOracle => "the subject is itself the oracle of this case",
             Self::SchemaSnapshots => "no schema snapshots are committed for this subject",
             Self::DownScripts => "the subject declares no down scripts",
+            Self::ServerToCrash => "the server was chosen, and may not be crashed",
             Self::TimeLimit => "the explainer declares no time limit",
             Self::Workers => "the explainer declares no choice of workers",
             Self::PartialFailure => "the explainer declares no failures by row",

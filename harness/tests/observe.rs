@@ -120,9 +120,9 @@ fn project() -> Project {
     let mut migrations = Vec::new();
     for (number, form) in (1..).zip(FORMS) {
         let of_schema = |text: &str| text.replace('@', &format!("f{number}"));
-        migrations.push(Migration::new(number * 2 - 1, "setup", &of_schema(SETUP), None));
+        migrations.push(Migration::new(number * 2 - 1, "setup", of_schema(SETUP), None));
         let text = format!("{};\n{};\n", of_schema(form.before), of_schema(form.statement));
-        migrations.push(Migration::new(number * 2, "form", &text, None));
+        migrations.push(Migration::new(number * 2, "form", text, None));
     }
     Project::from_set("forms", &MigrationSet::new(migrations).unwrap())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::Project;
+use super::crash::{self, Explored};
 use super::observe::{self, Traffic};
 use super::policy::Policy;
 use super::sandbox::{Refusal, Sandbox, SandboxError};
@@ -34,6 +35,7 @@ pub struct Evidence {
     pub settings: Settings,
     head: OnceCell<Arc<Head>>,
     traffic: OnceCell<Arc<Traffic>>,
+    explored: OnceCell<Arc<Explored>>,
 }
 
 /// A database in which all was executed that can be.
@@ -49,7 +51,14 @@ impl Evidence {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(project: Project, policy: Policy, settings: Settings) -> Self {
-        Self { project, policy, settings, head: OnceCell::new(), traffic: OnceCell::new() }
+        Self {
+            project,
+            policy,
+            settings,
+            head: OnceCell::new(),
+            traffic: OnceCell::new(),
+            explored: OnceCell::new(),
+        }
     }
 
     /// A database in which all steps were applied, those that the server refused left out. Shared by all cases: who
@@ -80,5 +89,17 @@ impl Evidence {
             Ok::<_, SandboxError>(Arc::new(found))
         });
         traffic.await.cloned()
+    }
+
+    /// What each migration leaves when its session is killed.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn explored(&self, environment: &Environment) -> Result<Arc<Explored>, SandboxError> {
+        let explored = self.explored.get_or_try_init(|| async {
+            let head = self.head(environment).await?;
+            Ok::<_, SandboxError>(Arc::new(crash::explore(environment, &self.project, &head.refusals).await?))
+        });
+        explored.await.cloned()
     }
 }

@@ -104,7 +104,7 @@ pub(super) async fn relations(connection: &mut PgConnection) -> Result<HashMap<i
 }
 
 /// As a simple query: a script may have thrown away whatever a session had prepared.
-pub(super) async fn document<T: serde::de::DeserializeOwned>(
+pub(crate) async fn document<T: serde::de::DeserializeOwned>(
     connection: &mut PgConnection,
     query: &str,
     action: &'static str,
@@ -123,8 +123,13 @@ pub(crate) async fn run(connection: &mut PgConnection, statement: &str) -> Resul
     }
 }
 
+/// Rolls back whatever is open; a session that a script has ended is rolled back already.
+pub(crate) async fn roll_back(connection: &mut PgConnection) {
+    let _ = connection.execute("ROLLBACK").await;
+}
+
 /// What the server refused; any other error is not the scripts' fault.
-pub(crate) fn refusal_of(error: sqlx::Error, statement: usize) -> Result<Refusal, SandboxError> {
+fn refusal_of(error: sqlx::Error, statement: usize) -> Result<Refusal, SandboxError> {
     let source = match error {
         sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
             Some(error) => {

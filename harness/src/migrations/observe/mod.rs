@@ -19,11 +19,11 @@ use std::time::Duration;
 
 pub use change::{Change, ConstraintKind};
 pub use lock::LockMode;
-pub(crate) use look::run;
+pub(crate) use look::{document, roll_back, run};
 pub use queries::OldQuery;
 pub use replay::{Refused, observe};
 pub use stall::Stall;
-pub(crate) use words::{tokens, words};
+pub(crate) use words::{is_transaction_control, tokens, words};
 pub use zone::ZoneDependence;
 
 use super::sandbox::Refusal;

@@ -128,7 +128,7 @@ impl Replay {
         refusal: Refusal,
         is_refused_anyway: bool,
     ) -> Result<Passage, SandboxError> {
-        look::run(run.session.connection(), "ROLLBACK").await?;
+        look::roll_back(run.session.connection()).await;
         let statements = std::mem::take(&mut run.statements);
         let whole = run.whole;
         drop(run);
@@ -143,7 +143,7 @@ impl Replay {
             };
             without_rows = ended.is_some();
             if without_rows {
-                look::run(again.session.connection(), "ROLLBACK").await?;
+                look::roll_back(again.session.connection()).await;
             } else {
                 let rest = again.statements.into_iter().filter(|observed| observed.statement >= refusal.statement);
                 passage.statements.extend(rest);
@@ -177,7 +177,7 @@ impl Replay {
                     conversion.example.0 = here.unwrap_or_default();
                     passage.zones.push(conversion);
                 }
-                look::run(run.session.connection(), "ROLLBACK").await?;
+                look::roll_back(run.session.connection()).await;
                 drop(run);
                 self.in_another_zone(script, before, &mut passage).await?;
                 run = self.beside_others(script, before, tables, &mut passage).await?;
@@ -187,7 +187,7 @@ impl Replay {
             (None, true) => look::run(run.session.connection(), "COMMIT").await?,
             (None, false) => {
                 // Nothing, or what a script that began a transaction has left open.
-                look::run(run.session.connection(), "ROLLBACK").await?;
+                look::roll_back(run.session.connection()).await;
                 None
             }
             (Some(refusal), _) => Some(refusal.clone()),
@@ -195,7 +195,7 @@ impl Replay {
         match refusal {
             None => self.tables = std::mem::take(&mut run.tables),
             Some(mut refusal) => {
-                look::run(run.session.connection(), "ROLLBACK").await?;
+                look::roll_back(run.session.connection()).await;
                 refusal.statement = refusal.statement.max(script.statements.len().saturating_sub(1));
                 passage.refused = Some(Refused { refusal, without_rows: false });
             }
@@ -225,7 +225,7 @@ impl Replay {
                 conversion.rewritten = tables.flat_map(|observed| &observed.tables).any(Touched::is_rewritten);
             }
         }
-        look::run(run.session.connection(), "ROLLBACK").await?;
+        look::roll_back(run.session.connection()).await;
         Ok(())
     }
 
@@ -347,7 +347,7 @@ impl Run {
         let mut elapsed = begun.elapsed();
         let must_be_alone = |refusal: &Refusal| NOT_IN_A_TRANSACTION.contains(&refusal.sqlstate.as_str());
         if wrapped && self.refusal.as_ref().is_some_and(must_be_alone) {
-            look::run(self.session.connection(), "ROLLBACK").await?;
+            look::roll_back(self.session.connection()).await;
             let mut admin = replay.sandbox.admin().await?;
             let earlier = look::all_tables(&mut admin).await?;
             let begun = Instant::now();

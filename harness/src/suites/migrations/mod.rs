@@ -20,6 +20,7 @@ use crate::migration_set::{MigrationError, MigrationSet};
 use crate::migrations::policy::Policy;
 use crate::migrations::{Evidence, Head, Project, Settings};
 use crate::schema;
+use crate::server;
 use crate::suite::{Batch, PlannedCase, Suite};
 
 /// Every case, group by group.
@@ -134,10 +135,14 @@ impl MigrationSuite {
     ) -> Vec<PlannedCase> {
         let project = Project::from_set(name, migrations);
         let evidence = Arc::new(Evidence::new(project, Policy::default(), Settings::default()));
+        let mut has = has.to_vec();
+        if server::may_be_local() {
+            has.push(Capability::ServerToCrash);
+        }
         let plan = |case| {
             let (migrations, snapshots) = (Arc::clone(migrations), Arc::clone(snapshots));
             let evidence = Arc::clone(&evidence);
-            PlannedCase::new(self, name, case, Batch::Database, has, move |context| {
+            PlannedCase::new(self, name, case, Batch::Database, &has, move |context| {
                 let (migrations, snapshots) = (Arc::clone(&migrations), Arc::clone(&snapshots));
                 let evidence = Arc::clone(&evidence);
                 Box::pin(async move { Ok(MigrationSubject { context, migrations, evidence, snapshots }) })
