@@ -9,11 +9,11 @@ use proofmark_harness::event::Outcome;
 use proofmark_harness::migration_set::{Migration, MigrationSet};
 use proofmark_harness::migrations::policy::Policy;
 use proofmark_harness::migrations::source::Layout;
-use proofmark_harness::migrations::{Evidence, Project, Settings};
+use proofmark_harness::migrations::{Evidence, Project, Settings, crash, observe};
 use proofmark_harness::runner::{self, Options};
 use proofmark_harness::server::ServerChoice;
 use proofmark_harness::suite::{Batch, PlannedCase};
-use proofmark_harness::suites::migrations::{MigrationSubject, MigrationSuite, Snapshots, crash, traffic};
+use proofmark_harness::suites::migrations::{self as suite, MigrationSubject, MigrationSuite, Snapshots};
 
 const FILES: &[(&str, &str)] = &[
     (
@@ -99,7 +99,7 @@ async fn careful_migrations_pass() {
     let (set, environment) = (Arc::new(set), Arc::new(Environment::shared(ServerChoice::Auto)));
     let options = Options { seed: 1, concurrency: 1, time_limit: Duration::from_secs(100), keep: false };
     let mut wrong = Vec::new();
-    for case in traffic::CASES.iter().chain(crash::CASES) {
+    for case in suite::traffic::CASES.iter().chain(suite::crash::CASES) {
         let (evidence, set) = (Arc::clone(&evidence), Arc::clone(&set));
         let planned = PlannedCase::new(
             &MigrationSuite,
@@ -123,5 +123,47 @@ async fn careful_migrations_pass() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    environment.shutdown().await.unwrap();
+}
+
+/// What breaks a session or its transaction in the middle of a migration; `notes` must be there in the end.
+const HOSTILE: &[&str] = &[
+    "CREATE TABLE runs (id bigint PRIMARY KEY, score int NOT NULL DEFAULT 0);\nINSERT INTO runs VALUES (1), (2);",
+    "SELECT pg_terminate_backend(pg_backend_pid());",
+    "ROLLBACK;",
+    "COMMIT AND CHAIN;\nALTER TABLE runs ADD COLUMN a int;\nROLLBACK AND CHAIN;",
+    "BEGIN;\nALTER TABLE runs ADD COLUMN b int;",
+    "-- no-transaction\nBEGIN;\nALTER TABLE runs ADD COLUMN c int;",
+    "-- no-transaction\nDISCARD ALL;\nDEALLOCATE ALL;\nSET statement_timeout = 0;",
+    "SET CONSTRAINTS ALL DEFERRED;\nSAVEPOINT a;\nALTER TABLE runs ADD COLUMN d int;\nROLLBACK TO a;",
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;\nUPDATE runs SET score = 1;",
+    "SET search_path = '';\nALTER TABLE public.runs ADD COLUMN e int;",
+    "ALTER TABLE runs ADD CHECK (score > 1000);",
+    "CREATE TABLE late (id int PRIMARY KEY, of int REFERENCES late DEFERRABLE INITIALLY DEFERRED);\n\
+     INSERT INTO late VALUES (1, 2);",
+    "DO $$ BEGIN PERFORM 1 / 0; END $$;",
+    "SELECT 'never closed",
+    "",
+    "CREATE TABLE notes (id bigint PRIMARY KEY);",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_migration_keeps_the_others_from_being_looked_at() {
+    let migrations = (1..).zip(HOSTILE).map(|(version, text)| Migration::new(version, "file", *text, None));
+    let project = Project::from_set("hostile", &MigrationSet::new(migrations.collect()).unwrap());
+    let environment = Environment::shared(ServerChoice::Auto);
+    let refusals = vec![None; HOSTILE.len()];
+    let traffic = observe::observe(&environment, &project, 20, &refusals).await.unwrap();
+    let last = traffic.steps.last().unwrap();
+    assert!(last.refused.is_none() && last.statements.len() == 1);
+    let refused: Vec<usize> = (0..HOSTILE.len()).filter(|step| traffic.steps[*step].refused.is_some()).collect();
+    assert_eq!(refused, [1, 10, 11, 12, 13]);
+    let explored = crash::explore(&environment, &project, &refusals).await.unwrap();
+    assert!(explored.schema.contains("public.notes"));
+    let pooled = crash::through_a_pooler(&environment, &project, &refusals).await.unwrap();
+    assert!(pooled.schema.contains("public.notes"));
+    crash::leaks(&environment, &project, &refusals).await.unwrap();
+    let together = crash::run_together(&environment, &project, &refusals, 2).await.unwrap();
+    assert!(!together.troubles.is_empty());
     environment.shutdown().await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! The replay in which every migration meets rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
@@ -25,7 +25,7 @@ const STALLS_MAX: usize = 20;
 const TABLES_MAX: usize = 3;
 
 /// How long tables may be filled before one migration.
-const FILL_TIME_MAX: Duration = Duration::from_secs(5);
+const FILL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A statement of this code cannot run in a transaction.
 const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
@@ -48,6 +48,8 @@ struct Replay {
     rows: usize,
     /// The tables as they are when the last migration is done.
     tables: HashMap<i64, Table>,
+    /// The tables that were given rows, or that cannot be.
+    filled: HashSet<i64>,
     stalls_left: usize,
 }
 
@@ -55,6 +57,8 @@ struct Replay {
 struct Before {
     tables: HashMap<i64, Table>,
     relations: HashMap<i64, Relation>,
+    /// The tables with rows, and those that would have some by now.
+    in_use: HashSet<i64>,
 }
 
 /// A migration that is being run.
@@ -83,7 +87,8 @@ pub async fn observe(
 ) -> Result<Traffic, SandboxError> {
     let sandbox = Sandbox::new(environment).await?;
     let admin = sandbox.admin().await?;
-    let mut replay = Replay { sandbox, admin, rows, tables: HashMap::new(), stalls_left: STALLS_MAX };
+    let mut replay =
+        Replay { sandbox, admin, rows, tables: HashMap::new(), filled: HashSet::new(), stalls_left: STALLS_MAX };
     let mut traffic = Traffic::default();
     for (number, step) in project.steps.iter().enumerate() {
         let refusal = refusals.get(number).and_then(Option::as_ref);
@@ -103,12 +108,22 @@ pub async fn observe(
 
 impl Replay {
     async fn step(&mut self, script: &Script, is_refused_anyway: bool) -> Result<Passage, SandboxError> {
-        fill(&mut self.admin, self.rows).await?;
-        let relations = look::relations(&mut self.admin).await?;
+        let mut relations = look::relations(&mut self.admin).await?;
+        if self.needs_rows(script, &relations) {
+            self.fill().await?;
+            self.filled = relations.keys().copied().collect();
+            relations = look::relations(&mut self.admin).await?;
+        }
+        let in_use = |relation: &Relation| match relation.kind.as_str() {
+            "r" => relation.bytes > 0 || !self.filled.contains(&relation.id),
+            "m" => relation.bytes > 0,
+            kind => kind == "p",
+        };
+        let in_use = relations.values().filter(|relation| in_use(relation)).map(|relation| relation.id).collect();
         for (id, table) in &mut self.tables {
             table.bytes = relations.get(id).map_or(0, |relation| relation.bytes);
         }
-        let before = Before { tables: self.tables.clone(), relations };
+        let before = Before { tables: self.tables.clone(), relations, in_use };
         let run = self.run(script, &before, None).await?;
         let mut passage = match run.refusal.clone() {
             None => self.finish(script, &before, run).await?,
@@ -117,6 +132,43 @@ impl Replay {
         passage.broken = queries::broken(&mut self.admin, &before.tables, &passage.statements).await?;
         passage.lost_views = self.lost_views(script, &before, &passage.statements).await?;
         Ok(passage)
+    }
+
+    /// Whether a script may touch a table that has not been filled yet. What it only refers to needs no rows.
+    fn needs_rows(&self, script: &Script, relations: &HashMap<i64, Relation>) -> bool {
+        let unfilled =
+            relations.values().filter(|relation| relation.kind == "r" && !self.filled.contains(&relation.id));
+        let names: Vec<String> = unfilled
+            .map(|relation| relation.name.rsplit('.').next().unwrap_or_default().trim_matches('"').to_lowercase())
+            .collect();
+        if self.rows == 0 || names.is_empty() {
+            return false;
+        }
+        script.statements.iter().any(|statement| {
+            let text = script.statement(statement);
+            let words = words(text);
+            let word = |number: usize| words.get(number).map_or("", String::as_str);
+            let (first, second) = (word(0), word(1));
+            match first {
+                // Code may touch whatever it likes.
+                "do" | "call" | "select" | "with" | "explain" | "execute" => true,
+                _ if is_harmless(&words) || (first == "create" && matches!(second, "table" | "view")) => false,
+                _ => {
+                    let text = text.to_lowercase();
+                    names.iter().any(|name| text.contains(name.as_str()))
+                }
+            }
+        })
+    }
+
+    /// Gives rows to tables that have too few, as their owner; what cannot be filled stays as it is.
+    async fn fill(&self) -> Result<(), SandboxError> {
+        let mut session = self.sandbox.session().await?;
+        let options = Fill { rows_per_table: self.rows, time_max: FILL_TIME_MAX, ..Fill::default() };
+        match generate::fill(session.connection(), &options).await {
+            Ok(_) => Ok(()),
+            Err(FillError::Server { action, source }) => Err(SandboxError::Server { action, source }),
+        }
     }
 
     /// Goes on after a refusal: without the rows that may be the reason.
@@ -136,6 +188,7 @@ impl Replay {
         let mut without_rows = true;
         if whole && !is_refused_anyway {
             self.empty(before).await?;
+            self.filled.clear();
             let mut again = self.run(script, before, None).await?;
             let ended = match again.refusal {
                 None => look::run(again.session.connection(), "COMMIT").await?,
@@ -475,7 +528,7 @@ fn touched(
     held_now: Option<LockMode>,
     changes: Vec<Change>,
 ) -> Option<Touched> {
-    let relation = before.relations.get(&table.id)?;
+    before.relations.get(&table.id)?;
     // Counts begin anew with a transaction.
     let since = |now: i64, before: Option<i64>| now - before.filter(|before| *before <= now).unwrap_or(0);
     let rows_changed =
@@ -484,7 +537,7 @@ fn touched(
     let found = Touched {
         id: table.id,
         table: table.name.clone(),
-        in_use: relation.bytes > 0 || relation.kind == "p",
+        in_use: before.in_use.contains(&table.id),
         taken: held_now.filter(|now| had.and_then(held).is_none_or(|had| had < *now)),
         held: held_now,
         rows_read: if scans > 0 { since(table.read, had.map(|had| had.read)) } else { 0 },
@@ -515,16 +568,4 @@ fn disturbed(statements: &[Observed]) -> Vec<String> {
         }
     }
     found.into_iter().take(TABLES_MAX).map(str::to_owned).collect()
-}
-
-/// Gives rows to tables that have too few; what cannot be filled stays as it is.
-async fn fill(admin: &mut PgConnection, rows: usize) -> Result<(), SandboxError> {
-    if rows == 0 {
-        return Ok(());
-    }
-    let options = Fill { rows_per_table: rows, time_max: FILL_TIME_MAX, ..Fill::default() };
-    match generate::fill(admin, &options).await {
-        Ok(_) => Ok(()),
-        Err(FillError::Server { action, source }) => Err(SandboxError::Server { action, source }),
-    }
 }
