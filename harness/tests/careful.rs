@@ -86,6 +86,11 @@ const FILES: &[(&str, &str)] = &[
         "CREATE VIEW noted AS SELECT id, note FROM runs;
          CREATE FUNCTION noted_runs() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM noted';",
     ),
+    (
+        "grants",
+        "GRANT SELECT ON runs TO PUBLIC;\nREVOKE TRUNCATE ON runs FROM CURRENT_USER;
+         ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;",
+    ),
     ("one_row", "UPDATE runs SET note = 'first' WHERE id = 1;"),
 ];
 
@@ -153,17 +158,18 @@ async fn no_migration_keeps_the_others_from_being_looked_at() {
     let project = Project::from_set("hostile", &MigrationSet::new(migrations.collect()).unwrap());
     let environment = Environment::shared(ServerChoice::Auto);
     let refusals = vec![None; HOSTILE.len()];
-    let traffic = observe::observe(&environment, &project, 20, &refusals).await.unwrap();
+    let settings = Settings { rows: 20 };
+    let traffic = observe::observe(&environment, &project, &settings, &refusals).await.unwrap();
     let last = traffic.steps.last().unwrap();
     assert!(last.refused.is_none() && last.statements.len() == 1);
     let refused: Vec<usize> = (0..HOSTILE.len()).filter(|step| traffic.steps[*step].refused.is_some()).collect();
     assert_eq!(refused, [1, 10, 11, 12, 13]);
-    let explored = crash::explore(&environment, &project, &refusals).await.unwrap();
+    let explored = crash::explore(&environment, &project, &settings, &refusals).await.unwrap();
     assert!(explored.schema.contains("public.notes"));
-    let pooled = crash::through_a_pooler(&environment, &project, &refusals).await.unwrap();
+    let pooled = crash::through_a_pooler(&environment, &project, &settings, &refusals).await.unwrap();
     assert!(pooled.schema.contains("public.notes"));
-    crash::leaks(&environment, &project, &refusals).await.unwrap();
-    let together = crash::run_together(&environment, &project, &refusals, 2).await.unwrap();
+    crash::leaks(&environment, &project, &settings, &refusals).await.unwrap();
+    let together = crash::run_together(&environment, &project, &settings, &refusals, 2).await.unwrap();
     assert!(!together.troubles.is_empty());
     environment.shutdown().await.unwrap();
 }

@@ -85,7 +85,7 @@ impl Evidence {
     pub async fn traffic(&self, environment: &Environment) -> Result<Arc<Traffic>, SandboxError> {
         let traffic = self.traffic.get_or_try_init(|| async {
             let head = self.head(environment).await?;
-            let found = observe::observe(environment, &self.project, self.settings.rows, &head.refusals).await?;
+            let found = observe::observe(environment, &self.project, &self.settings, &head.refusals).await?;
             Ok::<_, SandboxError>(Arc::new(found))
         });
         traffic.await.cloned()
@@ -98,7 +98,9 @@ impl Evidence {
     pub async fn explored(&self, environment: &Environment) -> Result<Arc<Explored>, SandboxError> {
         let explored = self.explored.get_or_try_init(|| async {
             let head = self.head(environment).await?;
-            Ok::<_, SandboxError>(Arc::new(crash::explore(environment, &self.project, &head.refusals).await?))
+            Ok::<_, SandboxError>(Arc::new(
+                crash::explore(environment, &self.project, &self.settings, &head.refusals).await?,
+            ))
         });
         explored.await.cloned()
     }

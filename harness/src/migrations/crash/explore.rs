@@ -12,7 +12,8 @@ use super::interrupt::{self, Interrupted};
 use super::state::State;
 use super::{end, kill, process, run_part, run_whole};
 use crate::environment::Environment;
-use crate::migrations::observe::{document, is_transaction_control, roll_back, run, words};
+use crate::migrations::Settings;
+use crate::migrations::observe::{document, is_transaction_control, roll_back, run, sandbox, words};
 use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError};
 use crate::migrations::source::{Project, Script};
 use crate::schema::Fingerprint;
@@ -76,9 +77,10 @@ pub enum Rerun {
 pub async fn explore(
     environment: &Environment,
     project: &Project,
+    settings: &Settings,
     refusals: &[Option<Refusal>],
 ) -> Result<Explored, SandboxError> {
-    let sandbox = Sandbox::new(environment).await?;
+    let sandbox = sandbox(environment, settings).await?;
     let mut explored = Explored::default();
     let mut copies = 0;
     for (number, step) in project.steps.iter().enumerate() {

@@ -14,8 +14,9 @@ use tokio::time::{Instant, timeout};
 
 use super::{END_TIME_MAX, POLL_INTERVAL, run_part};
 use crate::environment::Environment;
-use crate::migrations::observe::{document, run};
-use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, Session};
+use crate::migrations::Settings;
+use crate::migrations::observe::{document, run, sandbox};
+use crate::migrations::sandbox::{Refusal, SandboxError, Session};
 use crate::migrations::source::{Layout, Project};
 
 /// How long all runners may take together.
@@ -65,10 +66,11 @@ fn waits_in_a_statement(layout: Layout) -> bool {
 pub async fn run_together(
     environment: &Environment,
     project: &Project,
+    settings: &Settings,
     refusals: &[Option<Refusal>],
     count: usize,
 ) -> Result<Together, SandboxError> {
-    let sandbox = Sandbox::new(environment).await?;
+    let sandbox = sandbox(environment, settings).await?;
     let mut admin = sandbox.admin().await?;
     run(&mut admin, &format!("{HISTORY}; GRANT ALL ON SCHEMA _proofmark_runner TO {}", sandbox.role())).await?;
     run(&mut admin, &format!("GRANT ALL ON _proofmark_runner.history TO {}", sandbox.role())).await?;
@@ -136,7 +138,10 @@ async fn follower(
     waits: bool,
 ) -> Result<Ended, SandboxError> {
     if waits {
+        // A runner waits for as long as it takes.
+        run(session.connection(), "SET lock_timeout = 0; SET statement_timeout = 0").await?;
         let refusal = run(session.connection(), &format!("SELECT pg_catalog.pg_advisory_lock({LOCK})")).await?;
+        run(session.connection(), "RESET lock_timeout; RESET statement_timeout").await.ok();
         if let Some(refusal) = refusal {
             return Ok(Err((None, Trouble::Refused(refusal))));
         }

@@ -56,7 +56,7 @@ pub async fn crash_the_server(
     let fill = Fill { rows_per_table: ROWS, ..Fill::default() };
     // What cannot be filled stays as it is.
     let _ = generate::fill(&mut admin, &fill).await;
-    let before = State::of(&mut admin).await?;
+    let before = State::of(&mut admin, sandbox.role()).await?;
     let _ = admin.close().await;
     let mut session = sandbox.session().await?;
     let mut found = AfterServerCrash { step: Some(middle), ..AfterServerCrash::default() };

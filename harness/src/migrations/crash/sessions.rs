@@ -7,7 +7,8 @@ use serde::Deserialize;
 use super::state::State;
 use super::{end, run_whole};
 use crate::environment::Environment;
-use crate::migrations::observe::{document, is_transaction_control, roll_back, run, words};
+use crate::migrations::Settings;
+use crate::migrations::observe::{document, is_transaction_control, roll_back, run, sandbox, words};
 use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, Session};
 use crate::migrations::source::{Project, Script};
 
@@ -128,9 +129,10 @@ impl LeakKind {
 pub async fn leaks(
     environment: &Environment,
     project: &Project,
+    settings: &Settings,
     refusals: &[Option<Refusal>],
 ) -> Result<Vec<Leak>, SandboxError> {
-    let sandbox = Sandbox::new(environment).await?;
+    let sandbox = sandbox(environment, settings).await?;
     let mut session = sandbox.session().await?;
     let mut before: SessionState = look(&mut session).await?;
     let mut found = Vec::new();
@@ -216,9 +218,10 @@ pub struct Pooled {
 pub async fn through_a_pooler(
     environment: &Environment,
     project: &Project,
+    settings: &Settings,
     refusals: &[Option<Refusal>],
 ) -> Result<Pooled, SandboxError> {
-    let sandbox = Sandbox::new(environment).await?;
+    let sandbox = sandbox(environment, settings).await?;
     let mut pooled = Pooled::default();
     for (number, step) in project.steps.iter().enumerate() {
         let refusal = if step.up.in_transaction {

@@ -92,6 +92,12 @@ pub(super) async fn look(connection: &mut PgConnection, whole: bool) -> Result<L
     document(connection, &query, "look at what a statement did").await
 }
 
+/// How long the session waits for a lock.
+pub(super) async fn lock_timeout_ms(connection: &mut PgConnection) -> Result<i64, SandboxError> {
+    let query = "SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'lock_timeout'";
+    document(connection, query, "look at a session").await
+}
+
 /// All tables by their identifiers.
 pub(super) async fn all_tables(connection: &mut PgConnection) -> Result<HashMap<i64, Table>, SandboxError> {
     Ok(look(connection, true).await?.tables.into_iter().map(|table| (table.id, table)).collect())

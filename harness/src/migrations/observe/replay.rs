@@ -12,11 +12,16 @@ use super::words::{is_harmless, is_transaction_control, words};
 use super::zone::{self, OTHER_ZONE};
 use super::{Change, LockMode, Observed, Passage, Touched, Traffic, change, queries};
 use crate::environment::Environment;
-use crate::migrations::Project;
 use crate::migrations::generate::{self, Fill, FillError};
 use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, Session};
 use crate::migrations::source::Script;
 use crate::migrations::sql::Input;
+use crate::migrations::{Project, Settings};
+
+/// A database for migrations, as the settings have it.
+pub(crate) async fn sandbox(environment: &Environment, _settings: &Settings) -> Result<Sandbox, SandboxError> {
+    Sandbox::new(environment).await
+}
 
 /// How many migrations are run once more beside a reader and a writer.
 const STALLS_MAX: usize = 20;
@@ -68,6 +73,8 @@ struct Run {
     /// What the transaction did to tables until the last look.
     counted: HashMap<i64, Table>,
     statements: Vec<Observed>,
+    /// What a session begins with.
+    lock_timeout_ms: i64,
     refusal: Option<Refusal>,
     transaction: usize,
     in_block: bool,
@@ -82,13 +89,19 @@ struct Run {
 pub async fn observe(
     environment: &Environment,
     project: &Project,
-    rows: usize,
+    settings: &Settings,
     refusals: &[Option<Refusal>],
 ) -> Result<Traffic, SandboxError> {
-    let sandbox = Sandbox::new(environment).await?;
+    let sandbox = sandbox(environment, settings).await?;
     let admin = sandbox.admin().await?;
-    let mut replay =
-        Replay { sandbox, admin, rows, tables: HashMap::new(), filled: HashSet::new(), stalls_left: STALLS_MAX };
+    let mut replay = Replay {
+        sandbox,
+        admin,
+        rows: settings.rows,
+        tables: HashMap::new(),
+        filled: HashSet::new(),
+        stalls_left: STALLS_MAX,
+    };
     let mut traffic = Traffic::default();
     for (number, step) in project.steps.iter().enumerate() {
         let refusal = refusals.get(number).and_then(Option::as_ref);
@@ -323,11 +336,13 @@ impl Replay {
             tables: before.tables.clone(),
             counted: HashMap::new(),
             statements: Vec::new(),
+            lock_timeout_ms: 0,
             refusal: None,
             transaction: 0,
             in_block: script.in_transaction,
             whole: script.in_transaction,
         };
+        run.lock_timeout_ms = look::lock_timeout_ms(run.session.connection()).await?;
         if script.in_transaction {
             look::run(run.session.connection(), "BEGIN").await?;
         }
@@ -480,7 +495,8 @@ impl Run {
             statement: number,
             transaction: self.transaction,
             elapsed,
-            lock_timeout_ms: look.lock_timeout_ms,
+            // A limit of ours is none of the migration's.
+            lock_timeout_ms: if look.lock_timeout_ms == self.lock_timeout_ms { 0 } else { look.lock_timeout_ms },
             alone: false,
             tables,
         });

@@ -9,7 +9,9 @@ use crate::schema::difference;
 
 pub(super) async fn session_state_does_not_leak(subject: MigrationSubject) -> CaseResult {
     let head = subject.head().await?;
-    let found = leaks(subject.context.environment(), &subject.evidence.project, &head.refusals).await;
+    let evidence = &subject.evidence;
+    let environment = subject.context.environment();
+    let found = leaks(environment, &evidence.project, &evidence.settings, &head.refusals).await;
     let mut findings = Vec::new();
     for leak in found.map_err(CaseError::harness)? {
         let Some(script) = subject.script(leak.step) else { continue };
@@ -42,7 +44,9 @@ pub(super) async fn applies_through_a_transaction_mode_pooler(subject: Migration
                         did to the session (SET, temporary tables, PREPARE, advisory locks of the session)";
     let explored = subject.explored().await?;
     let head = subject.head().await?;
-    let pooled = through_a_pooler(subject.context.environment(), &subject.evidence.project, &head.refusals).await;
+    let evidence = &subject.evidence;
+    let environment = subject.context.environment();
+    let pooled = through_a_pooler(environment, &evidence.project, &evidence.settings, &head.refusals).await;
     let pooled = pooled.map_err(CaseError::harness)?;
     let mut findings = Vec::new();
     for (step, refusal) in &pooled.refused {
