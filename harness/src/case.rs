@@ -56,6 +56,8 @@ pub enum Capability {
     RepeatableScripts,
     /// The migrations are a set that sqlx's migrator applies.
     SqlxMigrator,
+    /// A server can be had that nobody else uses, and that may be crashed.
+    ServerToCrash,
     /// The explainer honours a time limit.
     TimeLimit,
     /// The explainer can use a chosen number of workers.
@@ -66,12 +68,13 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::IndependentOracle,
         Self::SchemaSnapshots,
         Self::DownScripts,
         Self::RepeatableScripts,
         Self::SqlxMigrator,
+        Self::ServerToCrash,
         Self::TimeLimit,
         Self::Workers,
         Self::PartialFailure,
@@ -86,6 +89,7 @@ impl Capability {
             Self::DownScripts => "down_scripts",
             Self::RepeatableScripts => "repeatable_scripts",
             Self::SqlxMigrator => "sqlx_migrator",
+            Self::ServerToCrash => "server_to_crash",
             Self::TimeLimit => "time_limit",
             Self::Workers => "workers",
             Self::PartialFailure => "partial_failure",
@@ -101,6 +105,7 @@ impl Capability {
             Self::DownScripts => "the subject declares no down scripts",
             Self::RepeatableScripts => "no script is to be run again when it has changed",
             Self::SqlxMigrator => "the case is about the migrator of sqlx, and this is not its layout",
+            Self::ServerToCrash => "the server was chosen, and may not be crashed",
             Self::TimeLimit => "the explainer declares no time limit",
             Self::Workers => "the explainer declares no choice of workers",
             Self::PartialFailure => "the explainer declares no failures by row",

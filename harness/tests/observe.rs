@@ -5,8 +5,8 @@
 
 use proofmark_harness::environment::Environment;
 use proofmark_harness::migration_set::{Migration, MigrationSet};
-use proofmark_harness::migrations::Project;
 use proofmark_harness::migrations::observe::{Change, LockMode, Passage, Touched, observe};
+use proofmark_harness::migrations::{Project, Settings};
 use proofmark_harness::server::ServerChoice;
 
 use LockMode::{AccessExclusive, RowExclusive, Share, ShareRowExclusive, ShareUpdateExclusive};
@@ -120,9 +120,9 @@ fn project() -> Project {
     let mut migrations = Vec::new();
     for (number, form) in (1..).zip(FORMS) {
         let of_schema = |text: &str| text.replace('@', &format!("f{number}"));
-        migrations.push(Migration::new(number * 2 - 1, "setup", &of_schema(SETUP), None));
+        migrations.push(Migration::new(number * 2 - 1, "setup", of_schema(SETUP), None));
         let text = format!("{};\n{};\n", of_schema(form.before), of_schema(form.statement));
-        migrations.push(Migration::new(number * 2, "form", &text, None));
+        migrations.push(Migration::new(number * 2, "form", text, None));
     }
     Project::from_set("forms", &MigrationSet::new(migrations).unwrap())
 }
@@ -135,7 +135,7 @@ fn runs(passage: &Passage) -> Option<&Touched> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_is_seen_for_what_it_does() {
     let environment = Environment::shared(ServerChoice::Auto);
-    let traffic = observe(&environment, &project(), 0, &[]).await.unwrap();
+    let traffic = observe(&environment, &project(), &Settings { rows: 0 }, &[]).await.unwrap();
     let mut wrong = Vec::new();
     for (number, form) in FORMS.iter().enumerate() {
         let passage = &traffic.steps[number * 2 + 1];
@@ -161,7 +161,7 @@ async fn passages(files: &[&str]) -> Vec<Passage> {
         (1..).zip(files).map(|(version, text)| Migration::new(version, "file", *text, None)).collect();
     let project = Project::from_set("files", &MigrationSet::new(migrations).unwrap());
     let environment = Environment::shared(ServerChoice::Auto);
-    let found = observe(&environment, &project, 0, &vec![None; files.len()]).await.unwrap();
+    let found = observe(&environment, &project, &Settings { rows: 0 }, &vec![None; files.len()]).await.unwrap();
     environment.shutdown().await.unwrap();
     found.steps
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::Project;
+use super::crash::{self, Explored};
 use super::generate::{self, Fill, FillError, Filled};
 use super::observe::{self, Traffic};
 use super::places::Places;
@@ -57,6 +58,7 @@ pub struct Evidence {
     concluded: std::sync::Mutex<BTreeSet<String>>,
     rows: OnceCell<Arc<WithRows>>,
     places: OnceLock<Places>,
+    explored: OnceCell<Arc<Explored>>,
 }
 
 /// A database at head with generated rows: for probes, which must not meet those who look at [`Head`].
@@ -93,6 +95,7 @@ impl Evidence {
             concluded: std::sync::Mutex::default(),
             rows: OnceCell::new(),
             places: OnceLock::new(),
+            explored: OnceCell::new(),
         }
     }
 
@@ -178,7 +181,7 @@ impl Evidence {
     pub async fn traffic(&self, environment: &Environment) -> Result<Arc<Traffic>, SandboxError> {
         let traffic = self.traffic.get_or_try_init(|| async {
             let head = self.head(environment).await?;
-            let found = observe::observe(environment, &self.project, self.settings.rows, &head.refusals).await?;
+            let found = observe::observe(environment, &self.project, &self.settings, &head.refusals).await?;
             Ok::<_, SandboxError>(Arc::new(found))
         });
         traffic.await.cloned()
@@ -229,5 +232,19 @@ impl Evidence {
     /// Whether this is the first time that somebody asks: a verdict is told once.
     pub fn tells_verdict(&self) -> bool {
         !self.is_verdict_told.swap(true, Ordering::Relaxed)
+    }
+
+    /// What each migration leaves when its session is killed.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn explored(&self, environment: &Environment) -> Result<Arc<Explored>, SandboxError> {
+        let explored = self.explored.get_or_try_init(|| async {
+            let head = self.head(environment).await?;
+            Ok::<_, SandboxError>(Arc::new(
+                crash::explore(environment, &self.project, &self.settings, &head.refusals).await?,
+            ))
+        });
+        explored.await.cloned()
     }
 }

@@ -3,6 +3,7 @@
 //! `source` reads files into a [`Project`]; `sql` takes scripts apart; `sandbox` executes them where they can do no
 //! harm; `replay` does so in every way that production can. What is found out is evidence; what to think of it is for the cases in `suites/migrations`.
 
+pub mod crash;
 pub mod evidence;
 pub mod generate;
 pub mod observe;

@@ -381,6 +381,17 @@ impl Server {
     }
 }
 
+/// Whether nothing in the environment says that servers are not to be started from this machine's binaries. What is
+/// there on the disk is not looked at.
+#[must_use]
+pub fn may_be_local() -> bool {
+    let is_unset = |name| std::env::var_os(name).is_none_or(|text| text.is_empty());
+    match std::env::var_os(SERVER_VARIABLE).filter(|text| !text.is_empty()) {
+        Some(choice) => choice == "local" || choice == "auto",
+        None => is_unset(DATABASE_URL_VARIABLE),
+    }
+}
+
 /// What a variable chooses, if it is set.
 fn variable(name: &'static str) -> Result<Option<ServerChoice>, ServerError> {
     let Some(text) = std::env::var_os(name).filter(|text| !text.is_empty()) else { return Ok(None) };

@@ -12,7 +12,8 @@ use super::interrupt::{self, Interrupted};
 use super::state::State;
 use super::{end, kill, process, run_part, run_whole};
 use crate::environment::Environment;
-use crate::migrations::observe::{document, is_transaction_control, run, words};
+use crate::migrations::Settings;
+use crate::migrations::observe::{document, is_transaction_control, roll_back, run, sandbox, words};
 use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError};
 use crate::migrations::source::{Project, Script};
 use crate::schema::Fingerprint;
@@ -76,9 +77,10 @@ pub enum Rerun {
 pub async fn explore(
     environment: &Environment,
     project: &Project,
+    settings: &Settings,
     refusals: &[Option<Refusal>],
 ) -> Result<Explored, SandboxError> {
-    let sandbox = Sandbox::new(environment).await?;
+    let sandbox = sandbox(environment, settings).await?;
     let mut explored = Explored::default();
     let mut copies = 0;
     for (number, step) in project.steps.iter().enumerate() {
@@ -217,19 +219,18 @@ async fn boundaries(sandbox: &Sandbox, script: &Script) -> Result<Option<Vec<usi
     let mut has_done = false;
     for (number, statement) in script.statements.iter().enumerate() {
         if session.statement(script, number).await?.is_some() {
-            run(session.connection(), "ROLLBACK").await?;
+            roll_back(session.connection()).await;
             end(session).await;
             return Ok(None);
         }
         let words = words(script.statement(statement));
         let is_idle = is_transaction_control(&words) || words.first().is_some_and(|word| word == "set");
+        // What only ends a transaction leaves what the statements before it did.
         has_done |= !is_idle;
         let is_open: bool = document(session.connection(), OPEN, "look at a transaction").await?;
         if has_done && !is_open {
             found.push(number);
         }
-        // What only ends a transaction leaves what the statements before it did.
-        has_done |= !is_idle;
     }
     let committed = if script.in_transaction { run(session.connection(), "COMMIT").await? } else { None };
     end(session).await;

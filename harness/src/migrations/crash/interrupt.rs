@@ -114,6 +114,9 @@ mod tests {
     fn the_table_of_an_index_is_found() {
         let found = |text| table(text).unwrap();
         assert_eq!(found("CREATE INDEX CONCURRENTLY i ON runs (a)"), "runs");
-        assert_eq!(found("create unique index concurrently if not exists i on only \"S\".\"t\" using btree (a)"), "\"S\".\"t\"");
+        assert_eq!(
+            found("create unique index concurrently if not exists i on only \"S\".\"t\" using btree (a)"),
+            "\"S\".\"t\""
+        );
     }
 }

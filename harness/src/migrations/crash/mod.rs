@@ -7,7 +7,7 @@ mod server;
 mod sessions;
 mod state;
 
-pub use explore::{Crash, Explored, StepCrashes, explore};
+pub use explore::{Crash, Explored, Rerun, StepCrashes, explore};
 pub use interrupt::Interrupted;
 pub use runners::{Together, Trouble, run_together};
 pub use server::{AfterServerCrash, crash_the_server};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
-use super::observe::{document, run};
+use super::observe::{document, roll_back, run};
 use super::sandbox::{Refusal, SandboxError, Session};
 use super::source::Script;
 
@@ -70,7 +70,7 @@ async fn run_whole(session: &mut Session, script: &Script) -> Result<Option<Refu
         }
     }
     if refusal.is_some() {
-        run(session.connection(), "ROLLBACK").await?;
+        roll_back(session.connection()).await;
     }
     Ok(refusal)
 }

@@ -32,12 +32,13 @@ impl State {
     /// What a database has in it now.
     pub(super) async fn take(sandbox: &Sandbox) -> Result<Self, SandboxError> {
         let mut admin = sandbox.admin().await?;
-        let state = Self::of(&mut admin).await;
+        let state = Self::of(&mut admin, sandbox.role()).await;
         let _ = sqlx::Connection::close(admin).await;
         state
     }
 
-    pub(super) async fn of(admin: &mut PgConnection) -> Result<Self, SandboxError> {
+    /// The same; the role that owns all is called `owner`, whichever it is.
+    pub(super) async fn of(admin: &mut PgConnection, role: &str) -> Result<Self, SandboxError> {
         let schema = schema::render(admin).await;
         let schema = schema.map_err(|source| SandboxError::Server { action: "read a schema", source })?;
         let query: String =
@@ -48,7 +49,7 @@ impl State {
             let query = format!("SELECT pg_catalog.json_object_agg(name, rows)::text FROM ({query}) counts");
             document(admin, &query, "count rows").await?
         };
-        Ok(Self { schema, rows })
+        Ok(Self { schema: schema.replace(role, "owner"), rows })
     }
 
     /// What is different in another, for people; None if nothing is.

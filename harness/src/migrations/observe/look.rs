@@ -92,6 +92,12 @@ pub(super) async fn look(connection: &mut PgConnection, whole: bool) -> Result<L
     document(connection, &query, "look at what a statement did").await
 }
 
+/// How long the session waits for a lock.
+pub(super) async fn lock_timeout_ms(connection: &mut PgConnection) -> Result<i64, SandboxError> {
+    let query = "SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'lock_timeout'";
+    document(connection, query, "look at a session").await
+}
+
 /// All tables by their identifiers.
 pub(super) async fn all_tables(connection: &mut PgConnection) -> Result<HashMap<i64, Table>, SandboxError> {
     Ok(look(connection, true).await?.tables.into_iter().map(|table| (table.id, table)).collect())
@@ -104,7 +110,7 @@ pub(super) async fn relations(connection: &mut PgConnection) -> Result<HashMap<i
 }
 
 /// As a simple query: a script may have thrown away whatever a session had prepared.
-pub(super) async fn document<T: serde::de::DeserializeOwned>(
+pub(crate) async fn document<T: serde::de::DeserializeOwned>(
     connection: &mut PgConnection,
     query: &str,
     action: &'static str,
@@ -123,8 +129,13 @@ pub(crate) async fn run(connection: &mut PgConnection, statement: &str) -> Resul
     }
 }
 
+/// Rolls back whatever is open; a session that a script has ended is rolled back already.
+pub(crate) async fn roll_back(connection: &mut PgConnection) {
+    let _ = connection.execute("ROLLBACK").await;
+}
+
 /// What the server refused; any other error is not the scripts' fault.
-pub(crate) fn refusal_of(error: sqlx::Error, statement: usize) -> Result<Refusal, SandboxError> {
+fn refusal_of(error: sqlx::Error, statement: usize) -> Result<Refusal, SandboxError> {
     let source = match error {
         sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
             Some(error) => {

@@ -19,14 +19,18 @@ use std::time::Duration;
 
 pub use change::{Change, ConstraintKind};
 pub use lock::LockMode;
-pub(crate) use look::run;
+pub(crate) use look::{document, roll_back, run};
 pub use queries::OldQuery;
+pub(crate) use replay::sandbox;
 pub use replay::{Refused, observe};
 pub use stall::Stall;
-pub(crate) use words::{tokens, words};
+pub(crate) use words::{is_transaction_control, tokens, words};
 pub use zone::ZoneDependence;
 
 use super::sandbox::Refusal;
+
+/// Fewer rows than these say nothing about what is done to many.
+pub(crate) const MANY_ROWS: i64 = 10;
 
 /// What all migrations did, each on the tables of those before it, with rows in them.
 #[derive(Debug, Clone, Default)]
@@ -105,10 +109,11 @@ impl Touched {
         self.rows_read > 0 && self.rows_changed == 0 && self.rows_inserted == 0
     }
 
-    /// Whether somebody who uses the table would notice how many rows it has.
+    /// Whether it takes the longer the more rows the table has.
     #[must_use]
     pub fn is_long(&self) -> bool {
-        self.in_use && (self.is_rewritten() || self.rows_read > 0 || self.rows_changed > 0)
+        let is_many = |rows| rows >= MANY_ROWS;
+        self.in_use && (self.is_rewritten() || is_many(self.rows_read) || is_many(self.rows_changed))
     }
 }
 

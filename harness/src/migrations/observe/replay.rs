@@ -1,6 +1,6 @@
 //! The replay in which every migration meets rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
@@ -12,11 +12,16 @@ use super::words::{is_harmless, is_transaction_control, words};
 use super::zone::{self, OTHER_ZONE};
 use super::{Change, LockMode, Observed, Passage, Touched, Traffic, change, queries};
 use crate::environment::Environment;
-use crate::migrations::Project;
 use crate::migrations::generate::{self, Fill, FillError};
 use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, Session};
 use crate::migrations::source::Script;
 use crate::migrations::sql::Input;
+use crate::migrations::{Project, Settings};
+
+/// A database for migrations, as the settings have it.
+pub(crate) async fn sandbox(environment: &Environment, _settings: &Settings) -> Result<Sandbox, SandboxError> {
+    Sandbox::new(environment).await
+}
 
 /// How many migrations are run once more beside a reader and a writer.
 const STALLS_MAX: usize = 20;
@@ -25,7 +30,7 @@ const STALLS_MAX: usize = 20;
 const TABLES_MAX: usize = 3;
 
 /// How long tables may be filled before one migration.
-const FILL_TIME_MAX: Duration = Duration::from_secs(5);
+const FILL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A statement of this code cannot run in a transaction.
 const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
@@ -48,6 +53,8 @@ struct Replay {
     rows: usize,
     /// The tables as they are when the last migration is done.
     tables: HashMap<i64, Table>,
+    /// The tables that were given rows, or that cannot be.
+    filled: HashSet<i64>,
     stalls_left: usize,
 }
 
@@ -55,6 +62,8 @@ struct Replay {
 struct Before {
     tables: HashMap<i64, Table>,
     relations: HashMap<i64, Relation>,
+    /// The tables with rows, and those that would have some by now.
+    in_use: HashSet<i64>,
 }
 
 /// A migration that is being run.
@@ -64,6 +73,8 @@ struct Run {
     /// What the transaction did to tables until the last look.
     counted: HashMap<i64, Table>,
     statements: Vec<Observed>,
+    /// What a session begins with.
+    lock_timeout_ms: i64,
     refusal: Option<Refusal>,
     transaction: usize,
     in_block: bool,
@@ -78,12 +89,19 @@ struct Run {
 pub async fn observe(
     environment: &Environment,
     project: &Project,
-    rows: usize,
+    settings: &Settings,
     refusals: &[Option<Refusal>],
 ) -> Result<Traffic, SandboxError> {
-    let sandbox = Sandbox::new(environment).await?;
+    let sandbox = sandbox(environment, settings).await?;
     let admin = sandbox.admin().await?;
-    let mut replay = Replay { sandbox, admin, rows, tables: HashMap::new(), stalls_left: STALLS_MAX };
+    let mut replay = Replay {
+        sandbox,
+        admin,
+        rows: settings.rows,
+        tables: HashMap::new(),
+        filled: HashSet::new(),
+        stalls_left: STALLS_MAX,
+    };
     let mut traffic = Traffic::default();
     for (number, step) in project.steps.iter().enumerate() {
         let refusal = refusals.get(number).and_then(Option::as_ref);
@@ -103,12 +121,22 @@ pub async fn observe(
 
 impl Replay {
     async fn step(&mut self, script: &Script, is_refused_anyway: bool) -> Result<Passage, SandboxError> {
-        fill(&mut self.admin, self.rows).await?;
-        let relations = look::relations(&mut self.admin).await?;
+        let mut relations = look::relations(&mut self.admin).await?;
+        if self.needs_rows(script, &relations) {
+            self.fill().await?;
+            self.filled = relations.keys().copied().collect();
+            relations = look::relations(&mut self.admin).await?;
+        }
+        let in_use = |relation: &Relation| match relation.kind.as_str() {
+            "r" => relation.bytes > 0 || !self.filled.contains(&relation.id),
+            "m" => relation.bytes > 0,
+            kind => kind == "p",
+        };
+        let in_use = relations.values().filter(|relation| in_use(relation)).map(|relation| relation.id).collect();
         for (id, table) in &mut self.tables {
             table.bytes = relations.get(id).map_or(0, |relation| relation.bytes);
         }
-        let before = Before { tables: self.tables.clone(), relations };
+        let before = Before { tables: self.tables.clone(), relations, in_use };
         let run = self.run(script, &before, None).await?;
         let mut passage = match run.refusal.clone() {
             None => self.finish(script, &before, run).await?,
@@ -117,6 +145,43 @@ impl Replay {
         passage.broken = queries::broken(&mut self.admin, &before.tables, &passage.statements).await?;
         passage.lost_views = self.lost_views(script, &before, &passage.statements).await?;
         Ok(passage)
+    }
+
+    /// Whether a script may touch a table that has not been filled yet. What it only refers to needs no rows.
+    fn needs_rows(&self, script: &Script, relations: &HashMap<i64, Relation>) -> bool {
+        let unfilled =
+            relations.values().filter(|relation| relation.kind == "r" && !self.filled.contains(&relation.id));
+        let names: Vec<String> = unfilled
+            .map(|relation| relation.name.rsplit('.').next().unwrap_or_default().trim_matches('"').to_lowercase())
+            .collect();
+        if self.rows == 0 || names.is_empty() {
+            return false;
+        }
+        script.statements.iter().any(|statement| {
+            let text = script.statement(statement);
+            let words = words(text);
+            let word = |number: usize| words.get(number).map_or("", String::as_str);
+            let (first, second) = (word(0), word(1));
+            match first {
+                // Code may touch whatever it likes.
+                "do" | "call" | "select" | "with" | "explain" | "execute" => true,
+                _ if is_harmless(&words) || (first == "create" && matches!(second, "table" | "view")) => false,
+                _ => {
+                    let text = text.to_lowercase();
+                    names.iter().any(|name| text.contains(name.as_str()))
+                }
+            }
+        })
+    }
+
+    /// Gives rows to tables that have too few, as their owner; what cannot be filled stays as it is.
+    async fn fill(&self) -> Result<(), SandboxError> {
+        let mut session = self.sandbox.session().await?;
+        let options = Fill { rows_per_table: self.rows, time_max: FILL_TIME_MAX, ..Fill::default() };
+        match generate::fill(session.connection(), &options).await {
+            Ok(_) => Ok(()),
+            Err(FillError::Server { action, source }) => Err(SandboxError::Server { action, source }),
+        }
     }
 
     /// Goes on after a refusal: without the rows that may be the reason.
@@ -128,7 +193,7 @@ impl Replay {
         refusal: Refusal,
         is_refused_anyway: bool,
     ) -> Result<Passage, SandboxError> {
-        look::run(run.session.connection(), "ROLLBACK").await?;
+        look::roll_back(run.session.connection()).await;
         let statements = std::mem::take(&mut run.statements);
         let whole = run.whole;
         drop(run);
@@ -136,6 +201,7 @@ impl Replay {
         let mut without_rows = true;
         if whole && !is_refused_anyway {
             self.empty(before).await?;
+            self.filled.clear();
             let mut again = self.run(script, before, None).await?;
             let ended = match again.refusal {
                 None => look::run(again.session.connection(), "COMMIT").await?,
@@ -143,7 +209,7 @@ impl Replay {
             };
             without_rows = ended.is_some();
             if without_rows {
-                look::run(again.session.connection(), "ROLLBACK").await?;
+                look::roll_back(again.session.connection()).await;
             } else {
                 let rest = again.statements.into_iter().filter(|observed| observed.statement >= refusal.statement);
                 passage.statements.extend(rest);
@@ -177,7 +243,7 @@ impl Replay {
                     conversion.example.0 = here.unwrap_or_default();
                     passage.zones.push(conversion);
                 }
-                look::run(run.session.connection(), "ROLLBACK").await?;
+                look::roll_back(run.session.connection()).await;
                 drop(run);
                 self.in_another_zone(script, before, &mut passage).await?;
                 run = self.beside_others(script, before, tables, &mut passage).await?;
@@ -187,7 +253,7 @@ impl Replay {
             (None, true) => look::run(run.session.connection(), "COMMIT").await?,
             (None, false) => {
                 // Nothing, or what a script that began a transaction has left open.
-                look::run(run.session.connection(), "ROLLBACK").await?;
+                look::roll_back(run.session.connection()).await;
                 None
             }
             (Some(refusal), _) => Some(refusal.clone()),
@@ -195,7 +261,7 @@ impl Replay {
         match refusal {
             None => self.tables = std::mem::take(&mut run.tables),
             Some(mut refusal) => {
-                look::run(run.session.connection(), "ROLLBACK").await?;
+                look::roll_back(run.session.connection()).await;
                 refusal.statement = refusal.statement.max(script.statements.len().saturating_sub(1));
                 passage.refused = Some(Refused { refusal, without_rows: false });
             }
@@ -225,7 +291,7 @@ impl Replay {
                 conversion.rewritten = tables.flat_map(|observed| &observed.tables).any(Touched::is_rewritten);
             }
         }
-        look::run(run.session.connection(), "ROLLBACK").await?;
+        look::roll_back(run.session.connection()).await;
         Ok(())
     }
 
@@ -270,11 +336,13 @@ impl Replay {
             tables: before.tables.clone(),
             counted: HashMap::new(),
             statements: Vec::new(),
+            lock_timeout_ms: 0,
             refusal: None,
             transaction: 0,
             in_block: script.in_transaction,
             whole: script.in_transaction,
         };
+        run.lock_timeout_ms = look::lock_timeout_ms(run.session.connection()).await?;
         if script.in_transaction {
             look::run(run.session.connection(), "BEGIN").await?;
         }
@@ -347,7 +415,7 @@ impl Run {
         let mut elapsed = begun.elapsed();
         let must_be_alone = |refusal: &Refusal| NOT_IN_A_TRANSACTION.contains(&refusal.sqlstate.as_str());
         if wrapped && self.refusal.as_ref().is_some_and(must_be_alone) {
-            look::run(self.session.connection(), "ROLLBACK").await?;
+            look::roll_back(self.session.connection()).await;
             let mut admin = replay.sandbox.admin().await?;
             let earlier = look::all_tables(&mut admin).await?;
             let begun = Instant::now();
@@ -427,7 +495,8 @@ impl Run {
             statement: number,
             transaction: self.transaction,
             elapsed,
-            lock_timeout_ms: look.lock_timeout_ms,
+            // A limit of ours is none of the migration's.
+            lock_timeout_ms: if look.lock_timeout_ms == self.lock_timeout_ms { 0 } else { look.lock_timeout_ms },
             alone: false,
             tables,
         });
@@ -475,7 +544,7 @@ fn touched(
     held_now: Option<LockMode>,
     changes: Vec<Change>,
 ) -> Option<Touched> {
-    let relation = before.relations.get(&table.id)?;
+    before.relations.get(&table.id)?;
     // Counts begin anew with a transaction.
     let since = |now: i64, before: Option<i64>| now - before.filter(|before| *before <= now).unwrap_or(0);
     let rows_changed =
@@ -484,7 +553,7 @@ fn touched(
     let found = Touched {
         id: table.id,
         table: table.name.clone(),
-        in_use: relation.bytes > 0 || relation.kind == "p",
+        in_use: before.in_use.contains(&table.id),
         taken: held_now.filter(|now| had.and_then(held).is_none_or(|had| had < *now)),
         held: held_now,
         rows_read: if scans > 0 { since(table.read, had.map(|had| had.read)) } else { 0 },
@@ -515,16 +584,4 @@ fn disturbed(statements: &[Observed]) -> Vec<String> {
         }
     }
     found.into_iter().take(TABLES_MAX).map(str::to_owned).collect()
-}
-
-/// Gives rows to tables that have too few; what cannot be filled stays as it is.
-async fn fill(admin: &mut PgConnection, rows: usize) -> Result<(), SandboxError> {
-    if rows == 0 {
-        return Ok(());
-    }
-    let options = Fill { rows_per_table: rows, time_max: FILL_TIME_MAX, ..Fill::default() };
-    match generate::fill(admin, &options).await {
-        Ok(_) => Ok(()),
-        Err(FillError::Server { action, source }) => Err(SandboxError::Server { action, source }),
-    }
 }

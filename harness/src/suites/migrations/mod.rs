@@ -24,6 +24,7 @@ use crate::migrations::sandbox::SandboxError;
 use crate::migrations::source::StepKind;
 use crate::migrations::{Evidence, Head, Project, Settings, WithRows};
 use crate::schema;
+use crate::server;
 use crate::suite::{Batch, PlannedCase, Suite};
 
 /// Every case, group by group.
@@ -230,10 +231,14 @@ impl MigrationSuite {
         has: &[Capability],
     ) -> Vec<PlannedCase> {
         let name = evidence.project.name.as_str();
+        let mut has = has.to_vec();
+        if server::may_be_local() {
+            has.push(Capability::ServerToCrash);
+        }
         let plan = |case| {
             let (migrations, snapshots) = (Arc::clone(migrations), Arc::clone(snapshots));
             let evidence = Arc::clone(evidence);
-            PlannedCase::new(self, name, case, Batch::Database, has, move |context| {
+            PlannedCase::new(self, name, case, Batch::Database, &has, move |context| {
                 let (migrations, snapshots) = (Arc::clone(&migrations), Arc::clone(&snapshots));
                 let evidence = Arc::clone(&evidence);
                 Box::pin(async move { Ok(MigrationSubject { context, migrations, evidence, snapshots }) })

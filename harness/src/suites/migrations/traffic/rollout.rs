@@ -79,23 +79,28 @@ pub(super) async fn columns_are_not_dropped_while_in_use(subject: MigrationSubje
                 for change in &touched.changes {
                     let Change::ColumnDropped { name, required } = change else { continue };
                     let table = &touched.table;
-                    let (level, found) = if *required {
+                    let (level, found, help) = if *required {
                         (
                             Level::Error,
                             "one that is NOT NULL and has no default: every program that inserts names it",
+                            format!(
+                                "first let programs do without it: ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL; \
+                                 and drop it in a later release"
+                            ),
                         )
                     } else {
-                        (Level::Warning, "one that programs may still read or write")
+                        (
+                            Level::Warning,
+                            "one that programs may still read or write",
+                            "make sure that no program names it before this is deployed".to_owned(),
+                        )
                     };
                     findings.push(Finding::new(
                         level,
                         script.place(subject_of(script, observed)),
                         format!("column {table}.{name}"),
                         format!("expected a column that is dropped to be out of use, found {found}"),
-                        format!(
-                            "first let programs do without it, in an earlier release: ALTER TABLE {table} ALTER COLUMN \
-                             {name} DROP NOT NULL; then drop it"
-                        ),
+                        help,
                     ));
                 }
             }

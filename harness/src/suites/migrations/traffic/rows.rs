@@ -4,10 +4,7 @@ use super::super::MigrationSubject;
 use super::{fits, subject_of};
 use crate::case::CaseResult;
 use crate::event::{Finding, Level};
-use crate::migrations::observe::{Observed, Touched, is_about_rows};
-
-/// Fewer rows than these say nothing about what is done to many.
-const ROWS_MIN: i64 = 10;
+use crate::migrations::observe::{MANY_ROWS, Observed, Touched, is_about_rows};
 
 pub(super) async fn applies_to_tables_with_rows(subject: MigrationSubject) -> CaseResult {
     let traffic = subject.traffic().await?;
@@ -70,7 +67,7 @@ pub(super) async fn long_backfills_are_batched(subject: MigrationSubject) -> Cas
 
 /// Whether so much of a table was changed that the time depends on its size.
 fn is_backfill(touched: &Touched) -> bool {
-    touched.in_use && touched.rows_changed >= ROWS_MIN && touched.rows_changed * 2 >= touched.rows_read
+    touched.in_use && touched.rows_changed >= MANY_ROWS && touched.rows_changed * 2 >= touched.rows_read
 }
 
 pub(super) async fn statements_are_not_mixed(subject: MigrationSubject) -> CaseResult {
