@@ -58,17 +58,23 @@ pub enum Capability {
     Workers,
     /// The explainer reports failures row by row.
     PartialFailure,
+    /// The migrator can revert what it applied.
+    Undo,
+    /// The migrator can run a file outside a transaction.
+    OutsideTransaction,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::IndependentOracle,
         Self::SchemaSnapshots,
         Self::DownScripts,
         Self::TimeLimit,
         Self::Workers,
         Self::PartialFailure,
+        Self::Undo,
+        Self::OutsideTransaction,
     ];
 
     /// The name in lists.
@@ -81,6 +87,8 @@ impl Capability {
             Self::TimeLimit => "time_limit",
             Self::Workers => "workers",
             Self::PartialFailure => "partial_failure",
+            Self::Undo => "undo",
+            Self::OutsideTransaction => "outside_transaction",
         }
     }
 
@@ -94,6 +102,8 @@ impl Capability {
             Self::TimeLimit => "the explainer declares no time limit",
             Self::Workers => "the explainer declares no choice of workers",
             Self::PartialFailure => "the explainer declares no failures by row",
+            Self::Undo => "the migrator cannot revert what it applied",
+            Self::OutsideTransaction => "the migrator runs every file in a transaction",
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod event;
 pub mod exit;
 pub mod fixture;
+pub mod known;
 pub mod libtest;
 pub mod migration_set;
 pub mod migrations;

@@ -4,6 +4,7 @@
 //! harm. What is found out is evidence; what to think of it is for the cases in `suites/migrations`.
 
 pub mod evidence;
+pub mod migrator;
 pub mod policy;
 pub mod sandbox;
 pub mod source;
