@@ -24,6 +24,8 @@ pub enum RunEvent {
     CaseFinished(CaseRecord),
     /// A latency was measured.
     Measured(LatencyRecord),
+    /// A directory of migrations was executed.
+    Verdict(MigrationVerdict),
     /// The run is over.
     Finished(RunFooter),
 }
@@ -390,6 +392,87 @@ pub struct LatencyRecord {
     pub rows_per_second: f64,
 }
 
+/// What a directory of migrations comes to: how many of its files apply, and why others do not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationVerdict {
+    /// The directory.
+    pub subject: String,
+    /// The layout, and why it is thought to be this one.
+    pub layout: String,
+    /// How many files there are that are to be applied.
+    pub files: usize,
+    /// How many of them apply in the given order.
+    pub applied: usize,
+    /// How many apply in the best order that was found.
+    pub best_applied: usize,
+    /// That order, if it is another than the given one; files that fail in any order stand at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub best_order: Vec<String>,
+    /// The files that do not apply in the given order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<MigrationFailure>,
+    /// What could not be judged on this server, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limitation: Option<String>,
+}
+
+/// A file that does not apply, with its first error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationFailure {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub place: Place,
+    /// The statement, or the beginning of it.
+    pub statement: String,
+    /// The server's code.
+    pub sqlstate: String,
+    /// What the server says.
+    pub message: String,
+    /// More about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What the server proposes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// In which function, if it happened in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// How many of the file's statements have an effect that was not rolled back.
+    pub statements_kept: usize,
+    /// Why.
+    #[serde(flatten)]
+    pub cause: FailureCause,
+}
+
+/// Why a file does not apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "cause")]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// For a reason of its own.
+    Own,
+    /// It misses what an earlier file would have made, had it not failed.
+    Consequence {
+        /// That file.
+        of: String,
+        /// What it misses.
+        object: String,
+    },
+    /// It misses what a later file makes.
+    WrongOrder {
+        /// That file.
+        creator: String,
+        /// What it misses.
+        object: String,
+    },
+    /// It misses what no file makes.
+    Missing {
+        /// What it misses.
+        object: String,
+    },
+}
+
 /// A signal that ends a run early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
@@ -436,6 +519,9 @@ pub struct RunRecord {
     pub cases: Vec<CaseRecord>,
     /// The latencies.
     pub latencies: Vec<LatencyRecord>,
+    /// What a directory of migrations comes to, if one was executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<MigrationVerdict>,
     /// What was known at the end.
     #[serde(flatten)]
     pub footer: RunFooter,
@@ -451,6 +537,7 @@ impl RunRecord {
             server: None,
             cases: Vec::new(),
             latencies: Vec::new(),
+            verdict: None,
             footer: RunFooter::default(),
         }
     }
@@ -463,6 +550,7 @@ impl RunRecord {
             RunEvent::CaseStarted(_) => {}
             RunEvent::CaseFinished(case) => self.cases.push(case.clone()),
             RunEvent::Measured(latency) => self.latencies.push(latency.clone()),
+            RunEvent::Verdict(verdict) => self.verdict = Some(verdict.clone()),
             RunEvent::Finished(footer) => self.footer = footer.clone(),
         }
     }

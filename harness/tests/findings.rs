@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 
 use proofmark_harness::event::{
-    CaseRecord, Finding, KnownFailure, Level, MachineRecord, Outcome, Place, RunFooter, RunHeader, RunRecord,
-    ServerRecord, Waiver,
+    CaseRecord, FailureCause, Finding, KnownFailure, Level, MachineRecord, MigrationFailure, MigrationVerdict,
+    Outcome, Place, RunFooter, RunHeader, RunRecord, ServerRecord, Waiver,
 };
 use proofmark_harness::report::terminal::Look;
 use proofmark_harness::report::{html, junit, sarif, terminal};
@@ -148,6 +148,41 @@ fn record() -> RunRecord {
             ..case("kill_points", "a killed run can be repeated", 9, Vec::new())
         },
     ];
+    let failure = |file: &str, cause| MigrationFailure {
+        file: file.to_owned(),
+        place: services("service_state"),
+        statement: "CREATE TABLE services".to_owned(),
+        sqlstate: "42704".to_owned(),
+        message: "type \"service_state\" does not exist".to_owned(),
+        detail: None,
+        hint: None,
+        context: None,
+        statements_kept: 0,
+        cause,
+    };
+    let object = || "type service_state".to_owned();
+    record.verdict = Some(MigrationVerdict {
+        subject: "billing/db".to_owned(),
+        layout: "sqlx, as every file has .up.sql or .down.sql at its end".to_owned(),
+        files: 5,
+        applied: 2,
+        best_applied: 3,
+        best_order: ["2_models", "12_types", "10_services", "11_traces", "9_old"]
+            .map(|name| format!("{name}.up.sql"))
+            .into(),
+        failures: vec![
+            failure("9_old.up.sql", FailureCause::Missing { object: object() }),
+            failure(
+                "10_services.up.sql",
+                FailureCause::WrongOrder { creator: "12_types.up.sql".to_owned(), object: object() },
+            ),
+            failure(
+                "11_traces.up.sql",
+                FailureCause::Consequence { of: "10_services.up.sql".to_owned(), object: object() },
+            ),
+        ],
+        limitation: None,
+    });
     record.footer = RunFooter { duration_ms: 1_250, interrupted: None };
     record
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::event::{CaseRecord, Finding, LatencyRecord, Outcome, RunHeader, RunRecord};
 use crate::report::findings::{self, Excerpt, Room};
 use crate::report::text::clean;
+use crate::report::verdict::Lines;
 use crate::report::{
     Area, Counts, Standing, areas, duration_text, explanation_beside_findings, latency_text, latency_title,
     plural, problems, rate_text, rerun_commands,
@@ -46,6 +47,7 @@ struct Page<'a> {
     found: String,
     found_elsewhere: String,
     files: Vec<FileView>,
+    migrations: Option<Lines>,
     groups: Vec<Group<'a>>,
     problems: Vec<Problem<'a>>,
     chart: Option<Chart>,
@@ -150,6 +152,10 @@ impl<'a> Page<'a> {
             findings: file.findings.iter().copied().map(FindingView::new).collect(),
         });
         Self {
+            migrations: record.verdict.as_ref().map(|verdict| {
+                let lines = Lines::of(verdict);
+                Lines { rest: lines.rest.iter().map(|line| clean(line)).collect(), ..lines }
+            }),
             found: selection.all.words(),
             found_elsewhere: selection.left_out.words(),
             files: files.collect(),

@@ -12,6 +12,8 @@ pub mod sarif;
 #[cfg(feature = "cli")]
 pub mod terminal;
 pub mod text;
+#[cfg(feature = "cli")]
+mod verdict;
 
 use crate::event::{CaseRecord, LatencyRecord, Outcome, RUN_COMMAND, RunRecord};
 use crate::suite::CaseId;

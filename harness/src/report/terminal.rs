@@ -7,6 +7,7 @@ use crate::event::{CaseRecord, LatencyRecord, Level, Outcome, RunHeader, RunReco
 use crate::report::findings::{self, FindingCounts, Room};
 pub use crate::report::text::{Look, Tone};
 use crate::report::text::{clean, cut, fitted, wrap};
+use crate::report::verdict::Lines;
 use crate::report::{
     Area, Counts, Standing, areas, duration_text, explanation_beside_findings, labels, latency_text,
     latency_title, plural, problems, rate_text, rerun_commands,
@@ -98,8 +99,18 @@ pub fn body(record: &RunRecord, look: Look) -> String {
 }
 
 /// How many of the subject's migrations apply, in the given order and in the best one found: the first thing to know.
-fn migration_verdict(_text: &mut String, _record: &RunRecord, _look: Look) {
-    // A record does not hold it yet.
+fn migration_verdict(text: &mut String, record: &RunRecord, look: Look) {
+    let Some(verdict) = &record.verdict else { return };
+    let verdict = Lines::of(verdict);
+    let (mark, tone) =
+        if verdict.is_good { (Standing::Passed, Tone::Good) } else { (Standing::Failed, Tone::Bad) };
+    line(text, &look.paint(tone, &format!("{} {}", mark.mark(), verdict.heading)));
+    for part in &verdict.rest {
+        for wrapped in wrap(&clean(part), look.width - 2) {
+            line(text, &format!("  {wrapped}"));
+        }
+    }
+    text.push('\n');
 }
 
 /// What was found in the subject's files, by file and line.
