@@ -64,11 +64,15 @@ pub enum Capability {
     Workers,
     /// The explainer reports failures row by row.
     PartialFailure,
+    /// The migrator can revert what it applied.
+    Undo,
+    /// The migrator can run a file outside a transaction.
+    OutsideTransaction,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::IndependentOracle,
         Self::SchemaSnapshots,
         Self::DownScripts,
@@ -78,6 +82,8 @@ impl Capability {
         Self::TimeLimit,
         Self::Workers,
         Self::PartialFailure,
+        Self::Undo,
+        Self::OutsideTransaction,
     ];
 
     /// The name in lists.
@@ -93,6 +99,8 @@ impl Capability {
             Self::TimeLimit => "time_limit",
             Self::Workers => "workers",
             Self::PartialFailure => "partial_failure",
+            Self::Undo => "undo",
+            Self::OutsideTransaction => "outside_transaction",
         }
     }
 
@@ -109,6 +117,8 @@ impl Capability {
             Self::TimeLimit => "the explainer declares no time limit",
             Self::Workers => "the explainer declares no choice of workers",
             Self::PartialFailure => "the explainer declares no failures by row",
+            Self::Undo => "the migrator cannot revert what it applied",
+            Self::OutsideTransaction => "the migrator runs every file in a transaction",
         }
     }
 }

@@ -164,6 +164,9 @@ pub struct CaseRecord {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// Why its failure was expected, if it failed as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownFailure>,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// How to look at its databases, which stay for a while, if it did not pass.
@@ -172,6 +175,29 @@ pub struct CaseRecord {
     /// What it found in the subject's files and databases, whether it counts or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+}
+
+impl CaseRecord {
+    /// Whether the subject is to blame for something that is not known.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.known.is_none() && self.outcome.is_failure()
+    }
+}
+
+/// A defect elsewhere that makes a case fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownFailure {
+    /// What is wrong.
+    pub reason: String,
+    /// Where that is reported: an address.
+    pub upstream: String,
+}
+
+impl std::fmt::Display for KnownFailure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.reason, self.upstream)
+    }
 }
 
 /// How much a finding matters.

@@ -9,6 +9,7 @@ pub mod environment;
 pub mod event;
 pub mod exit;
 pub mod fixture;
+pub mod known;
 pub mod libtest;
 pub mod migration_set;
 pub mod migrations;

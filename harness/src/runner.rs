@@ -73,11 +73,16 @@ pub async fn run_case(
             message: format!("the database server was lost; the case ended with: {}", outcome.explanation()),
         };
     }
-    let kept = if options.keep && outcome != Outcome::Passed { context.keep() } else { Vec::new() };
+    let mut known = None;
+    if let Some(listed) = &case.known {
+        (outcome, known) = listed.judge(outcome);
+    }
+    let is_of_interest = outcome != Outcome::Passed && known.is_none();
+    let kept = if options.keep && is_of_interest { context.keep() } else { Vec::new() };
     let _ = timeout(ENVIRONMENT_LIMIT, context.release()).await;
     let findings = context.take_findings();
     let told = Told { latencies: context.take_latencies(), verdict: context.take_verdict() };
-    (CaseRecord { kept, findings, ..record(case, outcome, duration) }, told)
+    (CaseRecord { kept, findings, known, ..record(case, outcome, duration) }, told)
 }
 
 /// Runs the case on a thread of its own: one that computes without ever yielding still has a time limit, and
@@ -213,6 +218,7 @@ fn record(case: &PlannedCase, outcome: Outcome, duration: Duration) -> CaseRecor
         checks: case.checks.to_owned(),
         batch: case.batch,
         outcome,
+        known: None,
         duration_ms: millis(duration),
         kept: Vec::new(),
         findings: Vec::new(),

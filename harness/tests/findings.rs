@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 
 use proofmark_harness::event::{
-    CaseRecord, Finding, Level, MachineRecord, Outcome, Place, RunFooter, RunHeader, RunRecord, ServerRecord,
-    Waiver,
+    CaseRecord, FailureCause, Finding, KnownFailure, Level, MachineRecord, MigrationFailure, MigrationVerdict,
+    Outcome, Place, RunFooter, RunHeader, RunRecord, ServerRecord, Waiver,
 };
 use proofmark_harness::report::terminal::Look;
 use proofmark_harness::report::{html, junit, sarif, terminal};
@@ -31,6 +31,7 @@ fn case(name: &str, checks: &str, duration_ms: u64, findings: Vec<Finding>) -> C
         checks: checks.to_owned(),
         batch: Batch::Database,
         outcome: message.map_or(Outcome::Passed, |message| Outcome::Failed { message, detail: None }),
+        known: None,
         duration_ms,
         kept: Vec::new(),
         findings: findings.into_iter().map(|finding| Finding { check: name.to_owned(), ..finding }).collect(),
@@ -51,7 +52,7 @@ fn record() -> RunRecord {
         command: "proofmark migrations db".to_owned(),
         directory: Some("db/".to_owned()),
         seed: 7,
-        planned: 6,
+        planned: 7,
         machine: MachineRecord { platform: "linux x86_64".to_owned(), processor: String::new(), parallelism: 2 },
     });
     record.server = Some(ServerRecord {
@@ -135,10 +136,53 @@ fn record() -> RunRecord {
             ..case("down_leaves_nothing", "all the way down leaves nothing", 12, Vec::new())
         },
         CaseRecord {
+            outcome: Outcome::Failed { message: "deadlock detected".to_owned(), detail: None },
+            known: Some(KnownFailure {
+                reason: "the library waits in the server".to_owned(),
+                upstream: "https-example".to_owned(),
+            }),
+            ..case("two_runs_at_once", "two runs at once succeed", 12, Vec::new())
+        },
+        CaseRecord {
             outcome: Outcome::Errored { message: "the database server is gone".to_owned() },
             ..case("kill_points", "a killed run can be repeated", 9, Vec::new())
         },
     ];
+    let failure = |file: &str, cause| MigrationFailure {
+        file: file.to_owned(),
+        place: services("service_state"),
+        statement: "CREATE TABLE services".to_owned(),
+        sqlstate: "42704".to_owned(),
+        message: "type \"service_state\" does not exist".to_owned(),
+        detail: None,
+        hint: None,
+        context: None,
+        statements_kept: 0,
+        cause,
+    };
+    let object = || "type service_state".to_owned();
+    record.verdict = Some(MigrationVerdict {
+        subject: "billing/db".to_owned(),
+        layout: "sqlx, as every file has .up.sql or .down.sql at its end".to_owned(),
+        files: 5,
+        applied: 2,
+        best_applied: 3,
+        best_order: ["2_models", "12_types", "10_services", "11_traces", "9_old"]
+            .map(|name| format!("{name}.up.sql"))
+            .into(),
+        failures: vec![
+            failure("9_old.up.sql", FailureCause::Missing { object: object() }),
+            failure(
+                "10_services.up.sql",
+                FailureCause::WrongOrder { creator: "12_types.up.sql".to_owned(), object: object() },
+            ),
+            failure(
+                "11_traces.up.sql",
+                FailureCause::Consequence { of: "10_services.up.sql".to_owned(), object: object() },
+            ),
+        ],
+        limitation: None,
+    });
     record.footer = RunFooter { duration_ms: 1_250, interrupted: None };
     record
 }
@@ -268,7 +312,7 @@ fn sarif_has_the_structure_that_the_standard_requires() {
         }
     }
     let results = run["results"].as_array().unwrap();
-    assert_eq!(results.len(), 7, "six findings, and a case that failed without one");
+    assert_eq!(results.len(), 8, "six findings, and two cases that failed without one");
     let mut prints = HashSet::new();
     for result in results {
         let optional =

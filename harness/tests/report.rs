@@ -22,6 +22,7 @@ fn case(name: &str, checks: &str, batch: Batch, duration_ms: u64, outcome: Outco
         checks: checks.to_owned(),
         batch,
         outcome,
+        known: None,
         duration_ms,
         kept: Vec::new(),
         findings: Vec::new(),

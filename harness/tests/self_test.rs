@@ -15,6 +15,8 @@ mod explanations;
 mod latency;
 #[path = "self_test/migrations/mod.rs"]
 mod migrations;
+#[path = "self_test/migrators.rs"]
+mod migrators;
 #[path = "self_test/repositories.rs"]
 mod repositories;
 
@@ -40,6 +42,8 @@ const _: () = assert_every_case_has_a_mutant(suites::migrations::replay::CASES, 
 const _: () = assert_every_case_has_a_mutant(suites::migrations::traffic::CASES, migrations::traffic::MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::migrations::quality::CASES, migrations::quality::MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::migrations::crash::CASES, migrations::crash::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrators::CASES, migrators::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrators::LIST_CASES, migrators::LIST_MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::repositories::CASES, repositories::MUTANTS);
 
 /// Generated data is the same in every run: whether a fault is found must not be a matter of luck.
@@ -61,6 +65,9 @@ fn main() -> ExitCode {
         let name = format!("{}::{}::accepts::a_sound_set", suite.name(), case.name);
         trials.push(Trial::test(name, move || is_accepted(&planned)));
     }
+    let suite = &suites::migrators::MigratorsSuite;
+    add(&mut trials, suite, suites::migrators::CASES, migrators::MUTANTS);
+    add(&mut trials, suite, suites::migrators::LIST_CASES, migrators::LIST_MUTANTS);
     add(&mut trials, &suites::repositories::RepositorySuite, suites::repositories::CASES, repositories::MUTANTS);
     add(&mut trials, &suites::explanations::ExplanationSuite, suites::explanations::CASES, explanations::MUTANTS);
     add(&mut trials, &suites::latency::LatencySuite, suites::latency::CASES, latency::MUTANTS);

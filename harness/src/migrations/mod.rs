@@ -6,6 +6,7 @@
 pub mod crash;
 pub mod evidence;
 pub mod generate;
+pub mod migrator;
 pub mod observe;
 pub mod places;
 pub mod policy;

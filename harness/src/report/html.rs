@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::event::{CaseRecord, Finding, LatencyRecord, Outcome, RunHeader, RunRecord};
 use crate::report::findings::{self, Excerpt, Room};
 use crate::report::text::clean;
+use crate::report::verdict::Lines;
 use crate::report::{
     Area, Counts, Standing, areas, duration_text, explanation_beside_findings, latency_text, latency_title,
     plural, problems, rate_text, rerun_commands,
@@ -46,6 +47,7 @@ struct Page<'a> {
     found: String,
     found_elsewhere: String,
     files: Vec<FileView>,
+    migrations: Option<Lines>,
     groups: Vec<Group<'a>>,
     problems: Vec<Problem<'a>>,
     chart: Option<Chart>,
@@ -150,6 +152,10 @@ impl<'a> Page<'a> {
             findings: file.findings.iter().copied().map(FindingView::new).collect(),
         });
         Self {
+            migrations: record.verdict.as_ref().map(|verdict| {
+                let lines = Lines::of(verdict);
+                Lines { rest: lines.rest.iter().map(|line| clean(line)).collect(), ..lines }
+            }),
             found: selection.all.words(),
             found_elsewhere: selection.left_out.words(),
             files: files.collect(),
@@ -168,6 +174,7 @@ impl<'a> Page<'a> {
                 Standing::Errored => "The environment or the harness is broken",
                 Standing::NotRun if record.footer.interrupted.is_some() => "The run was interrupted",
                 Standing::NotRun => "Nothing ran",
+                Standing::Known => "All that ran failed as is known",
             },
             groups: groups(record),
             problems: problems(record).map(|case| Problem::new(case, &record.header)).collect(),
@@ -194,13 +201,13 @@ impl<'a> AreaView<'a> {
         let anchor = format!("{}::{}", area.suite, area.subject);
         let counts = area.counts();
         let mut cases = area.cases.clone();
-        cases.sort_by_key(|case| rank(Standing::of(&case.outcome)));
+        cases.sort_by_key(|case| rank(Standing::of(case)));
         let mut reasons: Vec<String> = Vec::new();
         let mut above = None;
         let cases = cases
             .into_iter()
             .map(|case| {
-                let standing = Standing::of(&case.outcome);
+                let standing = Standing::of(case);
                 if let Outcome::Skipped { reason } = &case.outcome
                     && !reasons.contains(reason)
                 {
@@ -214,9 +221,11 @@ impl<'a> AreaView<'a> {
                     checks: &case.checks,
                     standing: class(standing),
                     mark: standing.mark(),
-                    word: case.outcome.word(),
+                    word: if case.known.is_some() { "known failure" } else { case.outcome.word() },
                     duration: duration_text(case.duration_ms),
-                    explanation: clean(&case.outcome.explanation()),
+                    explanation: clean(
+                        &case.known.as_ref().map_or_else(|| case.outcome.explanation(), ToString::to_string),
+                    ),
                     is_problem: matches!(standing, Standing::Failed | Standing::Errored),
                 }
             })
@@ -243,7 +252,7 @@ impl<'a> AreaView<'a> {
 
 impl<'a> Problem<'a> {
     fn new(case: &'a CaseRecord, header: &RunHeader) -> Self {
-        let standing = Standing::of(&case.outcome);
+        let standing = Standing::of(case);
         Self {
             anchor: format!("problem::{}", case.id),
             id: case.id.to_string(),
@@ -347,6 +356,7 @@ fn class(standing: Standing) -> &'static str {
         Standing::Failed => "failed",
         Standing::Errored => "errored",
         Standing::NotRun => "not-run",
+        Standing::Known => "known",
     }
 }
 
@@ -356,6 +366,7 @@ fn rank(standing: Standing) -> u8 {
         Standing::Failed => 0,
         Standing::Errored => 1,
         Standing::NotRun => 2,
-        Standing::Passed => 3,
+        Standing::Known => 3,
+        Standing::Passed => 4,
     }
 }

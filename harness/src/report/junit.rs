@@ -80,6 +80,14 @@ fn text_of(findings: &[Finding], header: &RunHeader, wanted: fn(&Finding) -> boo
 }
 
 fn status(case: &CaseRecord, header: &RunHeader) -> TestCaseStatus {
+    if let Some(known) = &case.known {
+        let mut status = TestCaseStatus::skipped();
+        status
+            .set_type("known failure")
+            .set_message(known.to_string())
+            .set_description(case.outcome.explanation());
+        return status;
+    }
     let mut explanation = case.outcome.explanation();
     let kind = match case.outcome {
         Outcome::Passed => return TestCaseStatus::success(),

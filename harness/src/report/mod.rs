@@ -12,6 +12,8 @@ pub mod sarif;
 #[cfg(feature = "cli")]
 pub mod terminal;
 pub mod text;
+#[cfg(feature = "cli")]
+mod verdict;
 
 use crate::event::{CaseRecord, LatencyRecord, Outcome, RUN_COMMAND, RunRecord};
 use crate::suite::CaseId;
@@ -30,6 +32,8 @@ pub struct Counts {
     pub errored: usize,
     /// Not run.
     pub not_run: usize,
+    /// Failed as is known and listed.
+    pub known: usize,
 }
 
 impl Counts {
@@ -38,17 +42,18 @@ impl Counts {
         let mut counts = Self::default();
         for case in cases {
             counts.cases += 1;
-            match case.outcome {
-                Outcome::Passed => counts.passed += 1,
-                Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut { .. } => counts.failed += 1,
-                Outcome::Errored { .. } => counts.errored += 1,
-                Outcome::Skipped { .. } => counts.not_run += 1,
+            match Standing::of(case) {
+                Standing::Passed => counts.passed += 1,
+                Standing::Failed => counts.failed += 1,
+                Standing::Errored => counts.errored += 1,
+                Standing::NotRun => counts.not_run += 1,
+                Standing::Known => counts.known += 1,
             }
         }
         counts
     }
 
-    /// The worst that happened, as one of four standings.
+    /// The worst that happened, as one of its standings.
     #[must_use]
     pub fn standing(&self) -> Standing {
         if self.errored > 0 {
@@ -57,6 +62,8 @@ impl Counts {
             Standing::Failed
         } else if self.passed > 0 {
             Standing::Passed
+        } else if self.known > 0 {
+            Standing::Known
         } else {
             Standing::NotRun
         }
@@ -74,13 +81,16 @@ pub enum Standing {
     Errored,
     /// Nothing ran.
     NotRun,
+    /// All that ran failed as is known.
+    Known,
 }
 
 impl Standing {
     /// The standing of one case.
     #[must_use]
-    pub fn of(outcome: &Outcome) -> Self {
-        match outcome {
+    pub fn of(case: &CaseRecord) -> Self {
+        match case.outcome {
+            _ if case.known.is_some() => Self::Known,
             Outcome::Passed => Self::Passed,
             Outcome::Errored { .. } => Self::Errored,
             Outcome::Skipped { .. } => Self::NotRun,
@@ -92,7 +102,7 @@ impl Standing {
     #[must_use]
     pub fn of_run(record: &RunRecord) -> Self {
         match Counts::of(&record.cases).standing() {
-            Self::Passed if record.footer.interrupted.is_some() => Self::NotRun,
+            Self::Passed | Self::Known if record.footer.interrupted.is_some() => Self::NotRun,
             standing => standing,
         }
     }
@@ -105,6 +115,7 @@ impl Standing {
             Self::Failed => '✗',
             Self::Errored => '!',
             Self::NotRun => '-',
+            Self::Known => '~',
         }
     }
 }
@@ -164,7 +175,7 @@ pub fn areas(record: &RunRecord) -> Vec<Area<'_>> {
 
 /// The cases that did not pass although they ran, in the record's order.
 pub fn problems(record: &RunRecord) -> impl Iterator<Item = &CaseRecord> {
-    record.cases.iter().filter(|case| matches!(Standing::of(&case.outcome), Standing::Failed | Standing::Errored))
+    record.cases.iter().filter(|case| matches!(Standing::of(case), Standing::Failed | Standing::Errored))
 }
 
 /// What there is to say about a case where its findings are shown as well, with their places.
@@ -272,6 +283,7 @@ pub(crate) mod tests {
             checks: "keys are indexed".to_owned(),
             batch: Batch::Database,
             outcome: Outcome::Failed { message: "m".to_owned(), detail: None },
+            known: None,
             duration_ms: 0,
             kept: Vec::new(),
             findings: Vec::new(),

@@ -301,7 +301,11 @@ fn failure(id: &str, index: usize, case: &CaseRecord) -> ResultObject {
         locations: Vec::new(),
         partial_fingerprints: fingerprint(&[id, &case.id.subject]),
         baseline_state: None,
-        suppressions: Vec::new(),
+        suppressions: case
+            .known
+            .iter()
+            .map(|known| Suppression { kind: "external", justification: format!("known failure: {known}") })
+            .collect(),
     }
 }
 

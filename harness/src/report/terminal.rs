@@ -7,6 +7,7 @@ use crate::event::{CaseRecord, LatencyRecord, Level, Outcome, RunHeader, RunReco
 use crate::report::findings::{self, FindingCounts, Room};
 pub use crate::report::text::{Look, Tone};
 use crate::report::text::{clean, cut, fitted, wrap};
+use crate::report::verdict::Lines;
 use crate::report::{
     Area, Counts, Standing, areas, duration_text, explanation_beside_findings, labels, latency_text,
     latency_title, plural, problems, rate_text, rerun_commands,
@@ -98,8 +99,18 @@ pub fn body(record: &RunRecord, look: Look) -> String {
 }
 
 /// How many of the subject's migrations apply, in the given order and in the best one found: the first thing to know.
-fn migration_verdict(_text: &mut String, _record: &RunRecord, _look: Look) {
-    // A record does not hold it yet.
+fn migration_verdict(text: &mut String, record: &RunRecord, look: Look) {
+    let Some(verdict) = &record.verdict else { return };
+    let verdict = Lines::of(verdict);
+    let (mark, tone) =
+        if verdict.is_good { (Standing::Passed, Tone::Good) } else { (Standing::Failed, Tone::Bad) };
+    line(text, &look.paint(tone, &format!("{} {}", mark.mark(), verdict.heading)));
+    for part in &verdict.rest {
+        for wrapped in wrap(&clean(part), look.width - 2) {
+            line(text, &format!("  {wrapped}"));
+        }
+    }
+    text.push('\n');
 }
 
 /// What was found in the subject's files, by file and line.
@@ -150,6 +161,7 @@ pub fn summary(record: &RunRecord, look: Look) -> String {
         (counts.failed, "failed", Tone::Bad),
         (counts.errored, "errored", Tone::Odd),
         (counts.not_run, "not run", Tone::Strong),
+        (counts.known, "failed as known", Tone::Strong),
     ] {
         if count > 0 {
             parts.push(look.paint(tone, &format!("{count} {word}")));
@@ -173,7 +185,7 @@ pub fn summary(record: &RunRecord, look: Look) -> String {
 /// One line about a case that ended badly, and one that says why.
 #[must_use]
 pub fn problem_line(case: &CaseRecord, look: Look) -> String {
-    let standing = Standing::of(&case.outcome);
+    let standing = Standing::of(case);
     let explanation = clean(&case.outcome.explanation());
     let head = format!("{} {}", standing.mark(), case.outcome.word());
     let text = format!(
@@ -191,7 +203,7 @@ fn tone(standing: Standing) -> Tone {
         Standing::Passed => Tone::Good,
         Standing::Failed => Tone::Bad,
         Standing::Errored => Tone::Odd,
-        Standing::NotRun => Tone::Faint,
+        Standing::NotRun | Standing::Known => Tone::Faint,
     }
 }
 
@@ -277,9 +289,12 @@ fn numbers(counts: Counts, duration_ms: u64, look: Look) -> String {
 fn exceptions(text: &mut String, area: &Area<'_>, look: Look) {
     let mut groups: Vec<(String, Standing, Vec<&str>)> = Vec::new();
     for case in &area.cases {
-        let standing = Standing::of(&case.outcome);
+        let standing = Standing::of(case);
         let title = match &case.outcome {
             Outcome::Passed => continue,
+            _ if case.known.is_some() => {
+                case.known.iter().map(|known| format!("known failure: {known}")).collect()
+            }
             Outcome::Skipped { reason } => format!("not run ({reason})"),
             other => other.word().to_owned(),
         };
@@ -342,7 +357,7 @@ fn details(text: &mut String, record: &RunRecord, look: Look) {
     line(text, &look.paint(Tone::Strong, "WHAT WENT WRONG"));
     rule(text, look);
     for case in problems(record).take(DETAILED_MAX) {
-        let standing = Standing::of(&case.outcome);
+        let standing = Standing::of(case);
         let head = format!("{} {}", standing.mark(), case.outcome.word());
         let name = look.paint(Tone::Strong, &clean(&case.id.to_string()));
         let time = look.paint(Tone::Faint, &format!("after {}", duration_text(case.duration_ms)));

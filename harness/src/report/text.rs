@@ -45,6 +45,7 @@ impl Look {
 }
 
 /// The text as it can be shown: our marks and rules in ASCII where there is nothing else.
+#[cfg(feature = "cli")]
 #[must_use]
 pub(crate) fn fitted(text: String, look: Look) -> String {
     if look.unicode {
@@ -79,6 +80,7 @@ pub fn clean(text: &str) -> String {
 }
 
 /// Breaks a text into lines of at most `width` columns at its blanks; a longer word stands alone.
+#[cfg(feature = "cli")]
 #[must_use]
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -118,6 +120,7 @@ pub fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "cli")]
     #[test]
     fn lines_keep_to_their_width() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
