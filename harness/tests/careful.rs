@@ -158,7 +158,7 @@ async fn no_migration_keeps_the_others_from_being_looked_at() {
     let project = Project::from_set("hostile", &MigrationSet::new(migrations.collect()).unwrap());
     let environment = Environment::shared(ServerChoice::Auto);
     let refusals = vec![None; HOSTILE.len()];
-    let settings = Settings { rows: 20 };
+    let settings = Settings { rows: 20, ..Settings::default() };
     let traffic = observe::observe(&environment, &project, &settings, &refusals).await.unwrap();
     let last = traffic.steps.last().unwrap();
     assert!(last.refused.is_none() && last.statements.len() == 1);

@@ -6,6 +6,7 @@ use super::state::State;
 use super::{run_part, run_whole};
 use crate::environment::EnvironmentError;
 use crate::migration_set::MigrationSet;
+use crate::migrations::Settings;
 use crate::migrations::generate::{self, Fill};
 use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError};
 use crate::migrations::source::Project;
@@ -35,6 +36,7 @@ pub struct AfterServerCrash {
 /// When the environment is broken, or there are no binaries to start a server from.
 pub async fn crash_the_server(
     project: &Project,
+    settings: &Settings,
     refusals: &[Option<Refusal>],
 ) -> Result<AfterServerCrash, SandboxError> {
     let is_refused = |number: usize| refusals.get(number).is_some_and(Option::is_some);
@@ -48,7 +50,7 @@ pub async fn crash_the_server(
     let mut server = TestServer::start().await?;
     let nothing = MigrationSet::new(Vec::new())
         .map_err(|error| EnvironmentError::Server { message: error.to_string().into() })?;
-    let sandbox = Sandbox::on(server.database(&nothing).await?).await?;
+    let sandbox = Sandbox::on(server.database(&nothing).await?, settings, &[]).await?;
     for step in project.steps.get(..middle).unwrap_or_default() {
         run_whole(&mut sandbox.session().await?, &step.up).await?;
     }

@@ -19,8 +19,8 @@ use crate::migrations::sql::Input;
 use crate::migrations::{Project, Settings};
 
 /// A database for migrations, as the settings have it.
-pub(crate) async fn sandbox(environment: &Environment, _settings: &Settings) -> Result<Sandbox, SandboxError> {
-    Sandbox::new(environment).await
+pub(crate) async fn sandbox(environment: &Environment, settings: &Settings) -> Result<Sandbox, SandboxError> {
+    Sandbox::with(environment, settings, &[]).await
 }
 
 /// How many migrations are run once more beside a reader and a writer.
