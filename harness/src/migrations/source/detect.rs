@@ -18,10 +18,14 @@ pub(super) fn assemble(
 ) -> Project {
     let mut others = Vec::new();
     let files = sorted(sources, &mut others, &mut problems);
+    let was_said = layout.is_some() || order.is_some();
     let (layout, reason) = match layout {
         Some(layout) => (layout, "it was said to".to_owned()),
         None => detect(&files, &others),
     };
+    if !was_said && layout == Layout::Plain {
+        problems.extend(beside_migrations(&files));
+    }
     problems.extend(others.iter().filter_map(|path| other_file(path, layout)));
     let mut plan = Plan::default();
     let sort = layouts::plan(layout, &files, &mut plan);
@@ -183,6 +187,24 @@ pub(super) fn marker(line: &str, word: &str) -> bool {
         comment.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
             && comment[word.len()..].chars().next().is_none_or(char::is_whitespace)
     })
+}
+
+/// The name that directories of migrations have most often.
+const USUAL_NAME: &str = "migrations";
+
+/// What to say where a directory has one called `migrations` in it, and other SQL beside it, such as tests.
+fn beside_migrations(files: &Files) -> Option<Problem> {
+    let is_in = |file: &&TextFile| file.path.split('/').next() == Some(USUAL_NAME) && !file.directory().is_empty();
+    let inside = files.sql.iter().filter(is_in).count();
+    let outside = files.sql.len() - inside;
+    let message = format!(
+        "expected migrations and nothing else, found {inside} files in {USUAL_NAME} and {outside} elsewhere, which are run as \
+         migrations as well"
+    );
+    let help =
+        "name the directory that the migrations are in, or say with --layout plain that all of them are some";
+    (inside > 0 && outside > 0)
+        .then(|| Problem::new(ProblemKind::Unrecognized, USUAL_NAME, message, help).level(Level::Warning))
 }
 
 fn unrecognized(file: &TextFile, layout: Layout) -> Problem {

@@ -83,12 +83,15 @@ impl Files {
     }
 }
 
+/// Whether a script has a statement that cannot be within a transaction.
+pub(super) fn has_what_cannot_be(script: &Script) -> bool {
+    script.statements.iter().any(|statement| sql::never_in_transaction(script.statement(statement)))
+}
+
 /// Whether a script can be within a transaction that somebody else begins and ends.
 pub(super) fn fits_in_transaction(script: &Script) -> bool {
-    !script.statements.iter().any(|statement| {
-        let text = script.statement(statement);
-        sql::verb(text) == Verb::Begin || sql::never_in_transaction(text)
-    })
+    let begins = script.statements.iter().any(|statement| sql::verb(script.statement(statement)) == Verb::Begin);
+    !begins && !has_what_cannot_be(script)
 }
 
 /// Whether the server puts a transaction around a script that is sent as it is: it does around several statements.

@@ -112,7 +112,7 @@ fn duplicate(part: &Part, first: &str, layout: Layout) -> Problem {
     let version = part.version.as_deref().unwrap_or(&part.name);
     let (kind, what) = match layout {
         Layout::Plain => (ProblemKind::AmbiguousOrder, "which of them is run first is a matter of luck"),
-        Layout::Flyway | Layout::Goose | Layout::GolangMigrate => {
+        Layout::Flyway | Layout::Goose | Layout::GolangMigrate | Layout::Refinery => {
             (ProblemKind::DuplicateVersion, "the tool refuses to start")
         }
         _ => {

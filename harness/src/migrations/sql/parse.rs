@@ -99,6 +99,11 @@ mod tests {
 
     #[test]
     fn a_panic_is_nothing() {
-        assert_eq!(with_tree("SELECT 1", |_| assert_eq!(1, 2, "a panic within")), None);
+        let outer = panic::catch(|| {
+            assert_eq!(with_tree("SELECT 1", |_| assert_eq!(1, 2, "a panic within")), None);
+            assert_eq!(1, 2, "a panic of the case that asked");
+        });
+        let told = outer.unwrap_err().to_string();
+        assert!(told.contains("parse.rs:") && told.contains("a panic of the case"), "{told}");
     }
 }

@@ -217,6 +217,15 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
         },
     },
     Mutant {
+        case: "no_transaction_files_have_one_statement",
+        name: "what_flyway_does_not_mix",
+        says: "Flyway refuses to mix statements that can be in a transaction with others that cannot",
+        subject: |context| {
+            let text = "ALTER TABLE models ADD COLUMN a int;\nCREATE INDEX CONCURRENTLY a ON models (a);\n";
+            files(context, Layout::Flyway, &[("V1__a.sql", text)])
+        },
+    },
+    Mutant {
         case: "suppressions_are_well_formed",
         name: "a_check_that_there_is_not",
         says: "expected the name of a check, found `files_are_texts`; did you mean `files_are_text`?",

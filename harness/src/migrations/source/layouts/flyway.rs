@@ -1,7 +1,7 @@
 //! Flyway: `V1.2__name.sql`, `U1.2__name.sql` to undo, `R__name.sql` whenever it has changed; in any directory.
 
 use super::super::StepKind;
-use super::super::files::{Files, TextFile, fits_in_transaction};
+use super::super::files::{Files, TextFile, has_what_cannot_be};
 use super::super::plan::{Part, Plan, Sort};
 use super::super::problem::{Problem, ProblemKind};
 use crate::event::{Level, Place};
@@ -52,7 +52,7 @@ fn versioned(files: &Files, file: &TextFile, version: &str, number: Vec<u64>, na
 fn script(files: &Files, file: &TextFile) -> super::super::Script {
     let settings = files.settings.get(&format!("{}.conf", file.path)).map_or("", String::as_str);
     let says_no = settings.lines().any(|line| line.replace([' ', '\t'], "") == "executeInTransaction=false");
-    file.script(|script| !says_no && fits_in_transaction(script))
+    file.script(|script| !says_no && !has_what_cannot_be(script))
 }
 
 /// Whether a name is that of a migration with a version, which is what tells the layout.

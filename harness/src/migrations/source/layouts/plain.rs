@@ -51,7 +51,7 @@ fn identity(file: &TextFile) -> (bool, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{order, problems, project};
+    use super::super::testing::{order, problems, project, project_as};
     use crate::migrations::source::Layout;
 
     #[test]
@@ -75,6 +75,15 @@ mod tests {
             ]
         );
         assert_eq!(problems(&project), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_directory_above_that_of_the_migrations_is_noticed() {
+        let files = [("migrations/1_a.sql", "SELECT 1"), ("tests/a.sql", "SELECT 1")];
+        let found = problems(&project(&files));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("found 1 files in migrations and 1 elsewhere"), "{found:?}");
+        assert_eq!(problems(&project_as(Layout::Plain, &files)), Vec::<String>::new());
     }
 
     #[test]

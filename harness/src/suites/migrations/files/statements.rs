@@ -1,5 +1,7 @@
 //! Cases about what is in a script, told from its tokens.
 
+use std::collections::HashSet;
+
 use super::super::MigrationSubject;
 use crate::case::CaseResult;
 use crate::event::{Finding, Level};
@@ -27,18 +29,31 @@ pub(super) async fn files_are_not_empty(subject: MigrationSubject) -> CaseResult
         {
             let text = script.slice(&script.range);
             let says_something = !text.trim().is_empty();
+            // Lines for the tool alone are a migration that is meant to do nothing, or one that was begun.
+            let is_blank = script.text.trim().is_empty();
             // A down script with a comment alone says that its migration cannot be reverted, and why.
             if !script.statements.is_empty() || !is_up && says_something {
                 continue;
             }
-            let level = if is_up && !says_something { Level::Error } else { Level::Warning };
+            let level = if is_up && is_blank { Level::Error } else { Level::Warning };
             let found = if says_something { "nothing but comments" } else { "nothing" };
+            let (comes_of_it, help) = if is_up {
+                (
+                    "the version is recorded, and nothing is done",
+                    "write what the migration is to do, or delete the file if no database has recorded it",
+                )
+            } else {
+                (
+                    "the version is taken out of the history, and nothing is undone",
+                    "write what undoes the migration, or a comment that says why nothing can",
+                )
+            };
             findings.push(Finding::new(
                 level,
                 script.place(script.range.start..script.range.start),
                 object(script),
-                format!("expected a statement, found {found}: the version is recorded, and nothing is done"),
-                "write what the migration is to do, or delete the file if no database has recorded it",
+                format!("expected a statement, found {found}: {comes_of_it}"),
+                help,
             ));
         }
     }
@@ -131,13 +146,16 @@ fn psql_help(command: &str) -> &'static str {
 
 pub(super) async fn names_fit_into_63_bytes(subject: MigrationSubject) -> CaseResult {
     let mut findings = Vec::new();
+    // Once for each name, where it is first: it is cut in the same way everywhere.
+    let mut seen = HashSet::new();
     for script in scripts(&subject) {
         let sent = script.statements.iter().filter(|statement| statement.input != Input::PsqlCommand);
         let names = sent.flat_map(|statement| {
             let names = sql::long_names(script.statement(statement));
             names.into_iter().map(|name| (statement.range.start, name))
         });
-        for (start, name) in names.take(PER_SCRIPT_MAX) {
+        let new = names.filter(|(_, name)| seen.insert(name.name.clone()));
+        for (start, name) in new.take(PER_SCRIPT_MAX) {
             let range = start + name.range.start..start + name.range.end;
             findings.push(Finding::new(
                     Level::Error,

@@ -181,10 +181,15 @@ pub(super) async fn no_transaction_files_have_one_statement(subject: MigrationSu
         let counts = |verb: Verb| layout == Layout::Sqlx || !matches!(verb, Verb::Set | Verb::Reset);
         let mut counted = verbs.iter().filter(|(_, verb)| counts(*verb));
         let Some((second, _)) = counted.nth(1) else { continue };
+        let all_refuse = verbs.iter().all(|(statement, _)| sql::never_in_transaction(script.statement(statement)));
         let (level, what) = match layout {
             Layout::Sqlx | Layout::Dbmate | Layout::Diesel => (
                 Level::Error,
                 "the file is sent at once, and the server puts a transaction around several statements after all",
+            ),
+            Layout::Flyway if !all_refuse => (
+                Level::Error,
+                "Flyway refuses to mix statements that can be in a transaction with others that cannot",
             ),
             Layout::Plain | Layout::Flyway => (Level::Warning, "when it fails, what is before it stays"),
             _ => (Level::Error, "when it fails, what is before it stays, and the next run fails on that"),
