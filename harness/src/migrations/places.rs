@@ -92,7 +92,8 @@ impl Places {
     fn named_part(&self, table: &str, part: &str) -> Option<Place> {
         let made = self.made.get(&(Kind::Relation, table.to_owned())).into_iter().flatten();
         let changed = self.changed.get(table).into_iter().flatten();
-        let (mut own, mut other): (Option<(usize, Place)>, Option<(usize, Place)>) = (None, None);
+        let mut own: Option<(usize, Place)> = None;
+        let mut other = None;
         for at in made.chain(changed) {
             let words = self.words(at, usize::MAX);
             let Some((word, is_own)) = part_of(&words, part) else { continue };

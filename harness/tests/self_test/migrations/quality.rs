@@ -251,6 +251,16 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
         add: "ALTER TABLE services ADD UNIQUE (tag, model_id);"
     ),
     mutant!(
+        "unique_holds_for_nulls",
+        "deleted_rows_and_a_trigger_that_refuses_updates",
+        "0002_services.up.sql:13:51: unique index services_live of public.services: expected two rows that are alike",
+        add: "ALTER TABLE services ADD COLUMN deleted_at timestamptz;
+              CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
+                  'BEGIN RAISE EXCEPTION ''rows are never changed''; END';
+              CREATE TRIGGER keep BEFORE UPDATE ON services FOR EACH ROW EXECUTE FUNCTION keep();
+              ALTER TABLE services ADD CONSTRAINT services_live UNIQUE (tag, deleted_at);"
+    ),
+    mutant!(
         "defaults_are_accepted",
         "a_state_that_the_check_does_not_know",
         "column public.services.health: expected the default 'unknown'::text to be accepted, found",

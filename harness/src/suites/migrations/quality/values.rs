@@ -53,7 +53,7 @@ pub(super) async fn unique_holds_for_nulls(subject: MigrationSubject) -> CaseRes
             text(index, "optional")?,
             text(index, "predicate")?,
         );
-        let Tried::Done(changed) = prober.attempt(&["SET CONSTRAINTS ALL IMMEDIATE", &update]).await? else {
+        let Tried::Done(changed) = prober.change(&table, &update).await? else {
             continue;
         };
         if changed.len() < 2 {
@@ -102,7 +102,7 @@ pub(super) async fn defaults_are_accepted(subject: MigrationSubject) -> CaseResu
             "UPDATE {table} SET {} = DEFAULT WHERE (tableoid, ctid) = (SELECT tableoid, ctid FROM {table} LIMIT 1)",
             text(column, "quoted")?
         );
-        let Tried::Refused(refused) = prober.attempt(&[&update]).await? else { continue };
+        let Tried::Refused(refused) = prober.change(&table, &update).await? else { continue };
         let checks: Vec<String> = column.try_get("checks").map_err(CaseError::harness)?;
         // Other rules are about other columns and rows too, which are not to blame the default for.
         let is_its_own = match refused.sqlstate.as_str() {
@@ -174,7 +174,7 @@ pub(super) async fn numbers_have_room(subject: MigrationSubject) -> CaseResult {
         }
         let one = format!("(tableoid, ctid) = (SELECT tableoid, ctid FROM {table} LIMIT 1)");
         let update = format!("UPDATE {table} SET {} = 'NaN' WHERE {one} RETURNING 1", text(column, "quoted")?);
-        let Tried::Done(changed) = prober.attempt(&[&update]).await? else { continue };
+        let Tried::Done(changed) = prober.change(&table, &update).await? else { continue };
         if !changed.is_empty() {
             match floats.last_mut().filter(|(last, _, _)| *last == table) {
                 Some((_, _, columns)) => columns.push(attribute),
