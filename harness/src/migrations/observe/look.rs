@@ -1,6 +1,7 @@
 //! Looks at a database from within a session, and turns what the server refuses into data.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
@@ -99,8 +100,8 @@ pub(super) async fn lock_timeout_ms(connection: &mut PgConnection) -> Result<i64
 }
 
 /// All tables by their identifiers.
-pub(super) async fn all_tables(connection: &mut PgConnection) -> Result<HashMap<i64, Table>, SandboxError> {
-    Ok(look(connection, true).await?.tables.into_iter().map(|table| (table.id, table)).collect())
+pub(super) async fn all_tables(connection: &mut PgConnection) -> Result<HashMap<i64, Arc<Table>>, SandboxError> {
+    Ok(look(connection, true).await?.tables.into_iter().map(|table| (table.id, Arc::new(table))).collect())
 }
 
 /// All tables and views.

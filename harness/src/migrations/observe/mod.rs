@@ -10,6 +10,7 @@ mod lock;
 mod look;
 mod queries;
 mod replay;
+mod run;
 mod stall;
 mod words;
 mod zone;

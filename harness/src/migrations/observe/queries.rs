@@ -1,6 +1,7 @@
 //! The queries of those who know the schema as it was before a migration: they go on while it is rolled out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
 
@@ -29,7 +30,7 @@ pub struct OldQuery {
 /// Tries the old queries of the tables that were changed.
 pub(super) async fn broken(
     admin: &mut PgConnection,
-    before: &HashMap<i64, Table>,
+    before: &HashMap<i64, Arc<Table>>,
     statements: &[Observed],
 ) -> Result<Vec<OldQuery>, SandboxError> {
     let mut found = Vec::new();

@@ -70,7 +70,7 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
     Mutant {
         case: "no_full_scan_under_a_strong_lock",
         name: "a_unique_constraint",
-        says: "found that all 300 rows were read under a ACCESS EXCLUSIVE lock: nobody can read or write the table",
+        says: "found that all 300 rows were read under an ACCESS EXCLUSIVE lock: nobody can read or write the table",
         subject: |context| later(context, &["ALTER TABLE runs ADD CONSTRAINT one_each UNIQUE (model_id);"]),
     },
     Mutant {

@@ -13,8 +13,11 @@ const LOCK_TIMEOUT_MS_MAX: i64 = 60_000;
 /// What is said about a table with a strong lock.
 fn lock(touched: &Touched) -> String {
     match touched.held {
-        Some(held) => format!("{held} lock: {}", held.consequence()),
-        None => "lock".to_owned(),
+        Some(held) => {
+            let article = if held.name().starts_with(['A', 'E']) { "an" } else { "a" };
+            format!("{article} {held} lock: {}", held.consequence())
+        }
+        None => "a lock".to_owned(),
     }
 }
 
@@ -77,7 +80,7 @@ pub(super) async fn no_full_scan_under_a_strong_lock(subject: MigrationSubject) 
                     script.place(subject_of(script, observed)),
                     format!("table {}", touched.table),
                     format!(
-                        "expected no full scan while others are kept out, found that all {} rows were read under a {}{}",
+                        "expected no full scan while others are kept out, found that all {} rows were read under {}{}",
                         touched.rows_read,
                         lock(touched),
                         passage.stall(&touched.table)
@@ -145,7 +148,7 @@ pub(super) async fn indexes_are_made_concurrently(subject: MigrationSubject) -> 
                         format!("index {name}"),
                         format!(
                             "expected an index on a table with rows to be made CONCURRENTLY, found that {} was read as \
-                             a whole under a {}{}",
+                             a whole under {}{}",
                             touched.table,
                             lock(touched),
                             passage.stall(&touched.table)
@@ -189,7 +192,7 @@ async fn constraints(subject: &MigrationSubject, wanted: ConstraintKind) -> Case
                         format!("constraint {name} of table {table}"),
                         format!(
                             "expected a {wanted} on a table with rows to be added NOT VALID and validated later, found \
-                             that all {} rows were checked under a {}{}",
+                             that all {} rows were checked under {}{}",
                             touched.rows_read,
                             lock(touched),
                             passage.stall(table)
@@ -221,7 +224,7 @@ pub(super) async fn not_null_is_added_without_a_scan(subject: MigrationSubject) 
                         script.place(subject_of(script, observed)),
                         format!("column {table}.{name}"),
                         format!(
-                            "expected NOT NULL to be set without a look at the rows, found that all {} were read under a \
+                            "expected NOT NULL to be set without a look at the rows, found that all {} were read under \
                              {}{}",
                             touched.rows_read,
                             lock(touched),
