@@ -504,7 +504,9 @@ impl Filler<'_> {
             Ok(limits) => limits,
             Err(refused) => return Ok(Err(refused)),
         };
-        let statement = sqlx::raw_sql(AssertSqlSafe(format!("{limits}; {statement}")));
+        // Nothing is known of the rows that are joined, and a loop within a loop is what a planner makes of that.
+        let statement = format!("{limits}; SET LOCAL enable_nestloop = off; {statement}");
+        let statement = sqlx::raw_sql(AssertSqlSafe(statement));
         let done = self.connection.execute(statement).await.map(|done| done.rows_affected());
         answer("add rows", done)
     }
