@@ -64,6 +64,8 @@ CREATE TABLE conditions (
 );
 CREATE TABLE bookings (room int NOT NULL, during tstzrange NOT NULL, EXCLUDE USING gist (during WITH &&));
 CREATE TABLE single_row (id boolean PRIMARY KEY DEFAULT true CHECK (id), note text);
+CREATE TABLE ruled (id int PRIMARY KEY, note text);
+CREATE RULE keep AS ON UPDATE TO ruled DO INSTEAD NOTHING;
 CREATE TABLE lower_unique (name text NOT NULL, at timestamptz NOT NULL);
 CREATE UNIQUE INDEX ON lower_unique (lower(name));
 ";
@@ -202,6 +204,7 @@ async fn conditions_are_met() {
     assert_eq!(rows(&filled, "public.bookings"), 60);
     assert_eq!(rows(&filled, "public.single_row"), 1);
     assert_eq!(rows(&filled, "public.lower_unique"), 60);
+    assert_eq!(rows(&filled, "public.ruled"), 60);
     let kinds = "SELECT count(DISTINCT status) FROM conditions";
     assert_eq!(database.count(kinds).await, 3);
     database.end().await;

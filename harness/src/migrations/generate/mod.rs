@@ -20,6 +20,7 @@ use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 pub use refute::{Accepting, accepting};
+pub use value::literal;
 
 use catalog::{Catalog, Name, Table};
 use plan::{Plan, Probe};
@@ -500,6 +501,16 @@ impl Filler<'_> {
     }
 
     async fn insert(&mut self, statement: &str) -> Answer<u64> {
+        match self.insert_once(statement).await? {
+            // Where a table has rules, the server knows no ON CONFLICT.
+            Err(refused) if refused.sqlstate.as_deref() == Some("0A000") => {
+                self.insert_once(statement.strip_suffix(plan::ON_CONFLICT).unwrap_or(statement)).await
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    async fn insert_once(&mut self, statement: &str) -> Answer<u64> {
         let limits = match self.limits() {
             Ok(limits) => limits,
             Err(refused) => return Ok(Err(refused)),
