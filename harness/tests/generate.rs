@@ -9,7 +9,7 @@ use proofmark_harness::environment::Environment;
 use proofmark_harness::migrations::generate::{Fill, Filled, fill};
 use proofmark_harness::migrations::sandbox::{Sandbox, Session};
 use proofmark_harness::server::ServerChoice;
-use sqlx::raw_sql;
+use sqlx::{AssertSqlSafe, raw_sql};
 
 const TYPES: &str = "
 CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'happy');
@@ -62,11 +62,10 @@ CREATE TABLE conditions (
     CHECK (CASE status WHEN 'failed' THEN error IS NOT NULL AND result IS NULL WHEN 'done' THEN result IS NOT NULL
         AND error IS NULL ELSE error IS NULL AND result IS NULL END)
 );
-CREATE EXTENSION IF NOT EXISTS btree_gist;
-CREATE TABLE bookings (
-    room int NOT NULL, during tstzrange NOT NULL, EXCLUDE USING gist (room WITH =, during WITH &&)
-);
+CREATE TABLE bookings (room int NOT NULL, during tstzrange NOT NULL, EXCLUDE USING gist (during WITH &&));
 CREATE TABLE single_row (id boolean PRIMARY KEY DEFAULT true CHECK (id), note text);
+CREATE TABLE ruled (id int PRIMARY KEY, note text);
+CREATE RULE keep AS ON UPDATE TO ruled DO INSTEAD NOTHING;
 CREATE TABLE lower_unique (name text NOT NULL, at timestamptz NOT NULL);
 CREATE UNIQUE INDEX ON lower_unique (lower(name));
 ";
@@ -130,8 +129,6 @@ struct Database {
 async fn with(script: &'static str) -> Database {
     let environment = Environment::shared(ServerChoice::Auto);
     let sandbox = Sandbox::new(&environment).await.unwrap();
-    let mut admin = sandbox.admin().await.unwrap();
-    raw_sql("CREATE EXTENSION IF NOT EXISTS btree_gist").execute(&mut admin).await.unwrap();
     let mut session = sandbox.session().await.unwrap();
     raw_sql(script).execute(session.connection()).await.unwrap();
     Database { environment, sandbox, session }
@@ -172,6 +169,32 @@ async fn every_type_has_values() {
     database.end().await;
 }
 
+/// Those that the server has: not every build brings them.
+#[tokio::test(flavor = "multi_thread")]
+async fn types_of_extensions_have_values() {
+    let mut database = with("CREATE SCHEMA ext").await;
+    let mut admin = database.sandbox.admin().await.unwrap();
+    for (extension, declared) in [
+        ("hstore", "ext.hstore"),
+        ("citext", "ext.citext"),
+        ("ltree", "ext.ltree"),
+        ("cube", "ext.cube"),
+        ("vector", "ext.vector(4)"),
+    ] {
+        let query = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = $1)";
+        if sqlx::query_scalar(query).bind(extension).fetch_one(&mut admin).await.unwrap() {
+            let create = format!("CREATE EXTENSION {extension} SCHEMA ext");
+            raw_sql(AssertSqlSafe(create)).execute(&mut admin).await.unwrap();
+            let table = format!("CREATE TABLE of_{extension} (id int PRIMARY KEY, value {declared} NOT NULL)");
+            raw_sql(AssertSqlSafe(table)).execute(database.session.connection()).await.unwrap();
+        }
+    }
+    let filled = database.fill(10).await;
+    assert_eq!(filled.skipped, []);
+    assert!(filled.tables.iter().all(|found| found.rows == 10), "{filled:?}");
+    database.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn conditions_are_met() {
     let mut database = with(CONDITIONS).await;
@@ -181,6 +204,7 @@ async fn conditions_are_met() {
     assert_eq!(rows(&filled, "public.bookings"), 60);
     assert_eq!(rows(&filled, "public.single_row"), 1);
     assert_eq!(rows(&filled, "public.lower_unique"), 60);
+    assert_eq!(rows(&filled, "public.ruled"), 60);
     let kinds = "SELECT count(DISTINCT status) FROM conditions";
     assert_eq!(database.count(kinds).await, 3);
     database.end().await;

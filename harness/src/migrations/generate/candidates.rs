@@ -125,6 +125,10 @@ pub(super) fn candidates(draw: Draw<'_>, found: &Type, constants: &Constants) ->
         arrays(draw, found, constants, &mut list);
     } else if let Some(labels) = &found.labels {
         list.extend(labels.iter().map(|label| Candidate::one(format!("{}::{name}", literal(label)))));
+    } else if found.kind == "r" {
+        list.extend(["empty", "(,)"].map(|text| Candidate::one(format!("'{text}'::{name}"))));
+    } else if found.kind == "m" {
+        list.extend(["{}", "{(,)}"].map(|text| Candidate::one(format!("'{text}'::{name}"))));
     } else {
         let kind = found.builtin.as_deref().unwrap_or(&found.word);
         match kind {
@@ -316,6 +320,8 @@ fn arrays(draw: Draw<'_>, found: &Type, constants: &Constants, list: &mut Vec<Ca
         list.push(Candidate::one(format!("ARRAY[{}]::{name}", literal(text))));
     }
     for length in constants.lengths().into_iter().filter(|length| *length <= 100) {
+        // Whatever a domain refuses, it is seldom this.
+        list.push(Candidate::one(format!("array_fill(NULL::text, ARRAY[{length}])::{name}")));
         for elements in elements.iter() {
             let element = elements.first().map_or("NULL", String::as_str);
             list.push(Candidate::many(format!("array_fill({element}, ARRAY[{length}])::{name}")));

@@ -18,6 +18,9 @@ const ACCEPTED_MIN: i64 = 4;
 /// The most expressions that one column's values come from.
 const SOURCES_MAX: usize = 12;
 
+/// How a statement ends that passes over rows that are there already.
+pub(super) const ON_CONFLICT: &str = " ON CONFLICT DO NOTHING";
+
 /// A name as SQL.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -1,6 +1,6 @@
 //! The statement that makes a table's rows, of the plan for its columns.
 
-use super::plan::{Plan, Planned, Referred, Source, mentions, quoted};
+use super::plan::{ON_CONFLICT, Plan, Planned, Referred, Source, mentions, quoted};
 use super::value::{derive, hash, literal};
 
 /// The most rows of a table that others refer to.
@@ -70,7 +70,7 @@ impl Plan<'_> {
         format!(
             "{with}INSERT INTO {table} ({targets}){overriding} SELECT {targets} FROM (SELECT s.*{computed} FROM \
              (SELECT {columns} FROM generate_series({from}::int8, {to}::int8) AS g(i){joins}) AS s) AS s \
-             WHERE {filters} ORDER BY s.{ROW} LIMIT {wanted} ON CONFLICT DO NOTHING",
+             WHERE {filters} ORDER BY s.{ROW} LIMIT {wanted}{ON_CONFLICT}",
             table = self.table.name,
             targets = targets.join(", "),
             overriding = if overriding { " OVERRIDING SYSTEM VALUE" } else { "" },

@@ -38,7 +38,8 @@ pub(super) struct Place {
 }
 
 /// A text as a literal of SQL, whatever `standard_conforming_strings` is.
-pub(super) fn literal(text: &str) -> String {
+#[must_use]
+pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }

@@ -221,6 +221,18 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
     ),
     mutant!(
         "every_function_runs",
+        "a_fault_behind_what_is_looked_up",
+        "when called with values of rows, found relation \"audit\" does not exist (SQLSTATE 42P01",
+        add: "CREATE FUNCTION retire(p_tag text) RETURNS void LANGUAGE plpgsql AS '
+              BEGIN
+                  IF NOT EXISTS (SELECT FROM services WHERE tag = p_tag) THEN
+                      RAISE EXCEPTION ''there is no service %'', p_tag;
+                  END IF;
+                  INSERT INTO audit (tag) VALUES (p_tag);
+              END';"
+    ),
+    mutant!(
+        "every_function_runs",
         "a_procedure_with_an_ambiguous_column",
         "column reference \"tag\" is ambiguous (SQLSTATE 42702",
         add: "CREATE PROCEDURE forget(tag varchar) LANGUAGE plpgsql AS

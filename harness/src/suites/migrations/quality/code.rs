@@ -7,7 +7,7 @@ use super::catalog::{listed, place, text};
 use super::probe::{Prober, Refused, Tried};
 use crate::case::{CaseError, CaseResult};
 use crate::event::{Finding, Level};
-use crate::migrations::generate::Values;
+use crate::migrations::generate::{self, Values};
 
 /// The most rows of a view or a function that are read.
 const ROWS_MAX: u32 = 1_000;
@@ -46,7 +46,8 @@ pub(super) async fn every_view_selects(subject: MigrationSubject) -> CaseResult 
     subject.conclude(findings)
 }
 
-/// Called once with typical values and once with NULLs.
+/// Called with values that rows have in columns of the arguments' names, so that what is looked up is found; with typical
+/// values; and with NULLs.
 pub(super) async fn every_function_runs(subject: MigrationSubject) -> CaseResult {
     let query = "
         SELECT f.name, f.proname::text AS proname, format('%I.%I', f.nspname, f.proname) AS callee,
@@ -55,10 +56,24 @@ pub(super) async fn every_function_runs(subject: MigrationSubject) -> CaseResult
                 FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS t(type, position)), '{}') AS arguments,
             coalesce((SELECT array_agg(format_type(t.type, NULL) ORDER BY t.position)
                 FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS t(type, position)), '{}') AS types,
+            coalesce((SELECT array_agg((
+                    SELECT format('SELECT %1$I::text FROM %2$s WHERE %1$I IS NOT NULL LIMIT 1', c.attname, c.table_name)
+                    FROM columns c
+                    WHERE c.attname = regexp_replace(names.list[t.position], '^(p|v|in|arg)?_+', '')
+                        AND (c.base = t.type
+                            OR ARRAY[c.base, t.type] <@ ARRAY['text'::regtype, 'varchar'::regtype]::oid[])
+                    ORDER BY c.name LIMIT 1
+                ) ORDER BY t.position)
+                FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS t(type, position)), '{}') AS sources,
             p.provariadic <> 0 AS is_variadic
         FROM functions f
         JOIN pg_proc p ON p.oid = f.oid
         JOIN pg_language l ON l.oid = p.prolang
+        CROSS JOIN LATERAL (
+            SELECT array_agg(n.name ORDER BY n.position) AS list
+            FROM unnest(p.proargnames, p.proargmodes) WITH ORDINALITY AS n(name, mode, position)
+            WHERE n.mode IS NULL OR n.mode IN ('i', 'b', 'v')
+        ) names
         WHERE l.lanname IN ('plpgsql', 'sql') AND p.prokind IN ('f', 'p')
             AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
         ORDER BY f.name";
@@ -75,12 +90,20 @@ pub(super) async fn every_function_runs(subject: MigrationSubject) -> CaseResult
         let typical: Option<Vec<String>> =
             oids.iter().zip(1_i64..).map(|(oid, number)| values.value(*oid, number)).collect();
         let nulls: Vec<String> = types.iter().map(|name| format!("NULL::{}", concrete(name))).collect();
-        let typical = typical.map(|typical| ("typical values", typical));
-        let calls = typical.into_iter().chain((!nulls.is_empty()).then_some(("NULLs", nulls)));
+        let sources: Vec<Option<String>> = function.try_get("sources").map_err(CaseError::harness)?;
+        let found = match &typical {
+            Some(typical) => found(&mut prober, &sources, &types, typical).await?,
+            None => None,
+        };
+        let calls = [
+            found.map(|found| ("values of rows", found)),
+            typical.map(|typical| ("typical values", typical)),
+            (!nulls.is_empty()).then_some(("NULLs", nulls)),
+        ];
         let is_procedure = text(function, "kind")? == "p";
         let (verb, limit) =
             if is_procedure { ("CALL", String::new()) } else { ("SELECT", format!(" LIMIT {ROWS_MAX}")) };
-        for (what, mut arguments) in calls {
+        for (what, mut arguments) in calls.into_iter().flatten() {
             if let Some(last) = arguments.last_mut().filter(|_| is_variadic) {
                 *last = format!("VARIADIC {last}");
             }
@@ -99,6 +122,28 @@ pub(super) async fn every_function_runs(subject: MigrationSubject) -> CaseResult
         }
     }
     subject.conclude(findings)
+}
+
+/// The typical values, with those of rows in place of some; nothing, if there are none.
+async fn found(
+    prober: &mut Prober<'_>,
+    sources: &[Option<String>],
+    types: &[String],
+    typical: &[String],
+) -> Result<Option<Vec<String>>, CaseError> {
+    let mut arguments = typical.to_vec();
+    let mut is_found = false;
+    for ((source, declared), argument) in sources.iter().zip(types).zip(&mut arguments) {
+        let Some(source) = source else { continue };
+        let Tried::Done(rows) = prober.attempt(&[source]).await? else { continue };
+        let Some(row) = rows.first() else { continue };
+        let value: Option<String> = row.try_get(0).map_err(CaseError::harness)?;
+        if let Some(value) = value {
+            *argument = format!("{}::{declared}", generate::literal(&value));
+            is_found = true;
+        }
+    }
+    Ok(is_found.then_some(arguments))
 }
 
 /// A type that a polymorphic argument can have.
