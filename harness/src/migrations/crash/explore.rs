@@ -35,9 +35,19 @@ pub struct Explored {
     pub schema: String,
 }
 
+impl Explored {
+    /// What the server refused in this order, for each step, without any crash.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Option<Refusal>> {
+        self.steps.iter().map(|step| step.refused.clone()).collect()
+    }
+}
+
 /// What is known of crashes of one migration.
 #[derive(Debug, Clone, Default)]
 pub struct StepCrashes {
+    /// What the server refused without a crash; nothing else is known of the migration then.
+    pub refused: Option<Refusal>,
     /// The boundaries at which something stays.
     pub crashes: Vec<Crash>,
     /// What becomes of indexes that are made concurrently.
@@ -88,7 +98,7 @@ pub async fn explore(
         let mut found = StepCrashes::default();
         if is_refused {
             // What does not apply anyway leaves what it leaves.
-            apply(&sandbox, &step.up).await?;
+            found.refused = apply(&sandbox, &step.up).await?;
         } else if is_one_transaction(&step.up) {
             one_kill(&sandbox, &step.up, &mut found).await?;
         } else {
@@ -137,11 +147,19 @@ async fn one_kill(sandbox: &Sandbox, script: &Script, found: &mut StepCrashes) -
     kill(&mut admin, process).await?;
     drop(session);
     let _ = admin.close().await;
-    if refusal.is_none() {
-        let changes = before.changes(&fingerprint(sandbox).await?);
-        found.left = changes.iter().map(ToString::to_string).collect();
+    if refusal.is_some() {
+        found.refused = refusal;
+        return Ok(());
     }
-    found.refused_after = apply(sandbox, script).await?;
+    let changes = before.changes(&fingerprint(sandbox).await?);
+    found.left = changes.iter().map(ToString::to_string).collect();
+    match apply(sandbox, script).await? {
+        // A constraint that waits for the end of the transaction has nothing to do with the kill.
+        Some(refusal) if found.left.is_empty() && refusal.sqlstate.starts_with("23") => {
+            found.refused = Some(refusal)
+        }
+        refusal => found.refused_after = refusal,
+    }
     Ok(())
 }
 
@@ -158,7 +176,7 @@ async fn many_kills(
     let boundaries = boundaries(&reference, script).await?;
     let Some(boundaries) = boundaries else {
         sandbox.drop_copy(reference).await?;
-        apply(sandbox, script).await?;
+        found.refused = apply(sandbox, script).await?;
         return Ok(());
     };
     let expected = State::take(&reference).await?;

@@ -153,8 +153,7 @@ pub(super) async fn no_invalid_index_is_left(subject: MigrationSubject) -> CaseR
 
 pub(super) async fn a_server_crash_keeps_what_was_committed(subject: MigrationSubject) -> CaseResult {
     let explored = subject.explored().await?;
-    let head = subject.head().await?;
-    let found = crash_the_server(&subject.evidence.project, &subject.evidence.settings, &head.refusals)
+    let found = crash_the_server(&subject.evidence.project, &subject.evidence.settings, &explored.refusals())
         .await
         .map_err(CaseError::harness)?;
     let mut findings = Vec::new();

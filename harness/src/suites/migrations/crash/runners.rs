@@ -15,10 +15,10 @@ pub(super) async fn eight_runners_at_once_end_well(subject: MigrationSubject) ->
 }
 
 async fn runners(subject: &MigrationSubject, count: usize) -> CaseResult {
-    let head = subject.head().await?;
+    let explored = subject.explored().await?;
     let project = &subject.evidence.project;
     let (environment, settings) = (subject.context.environment(), &subject.evidence.settings);
-    let together = run_together(environment, project, settings, &head.refusals, count).await;
+    let together = run_together(environment, project, settings, &explored.refusals(), count).await;
     let together = together.map_err(CaseError::harness)?;
     let mut findings = Vec::new();
     for (step, trouble) in &together.troubles {

@@ -8,10 +8,10 @@ use crate::migrations::crash::{LeakKind, leaks, through_a_pooler};
 use crate::schema::difference;
 
 pub(super) async fn session_state_does_not_leak(subject: MigrationSubject) -> CaseResult {
-    let head = subject.head().await?;
+    let explored = subject.explored().await?;
     let evidence = &subject.evidence;
     let environment = subject.context.environment();
-    let found = leaks(environment, &evidence.project, &evidence.settings, &head.refusals).await;
+    let found = leaks(environment, &evidence.project, &evidence.settings, &explored.refusals()).await;
     let mut findings = Vec::new();
     for leak in found.map_err(CaseError::harness)? {
         let Some(script) = subject.script(leak.step) else { continue };
@@ -43,10 +43,9 @@ pub(super) async fn applies_through_a_transaction_mode_pooler(subject: Migration
     const HELP: &str = "put statements that belong together into one transaction, and let none rely on what an earlier one \
                         did to the session (SET, temporary tables, PREPARE, advisory locks of the session)";
     let explored = subject.explored().await?;
-    let head = subject.head().await?;
     let evidence = &subject.evidence;
     let environment = subject.context.environment();
-    let pooled = through_a_pooler(environment, &evidence.project, &evidence.settings, &head.refusals).await;
+    let pooled = through_a_pooler(environment, &evidence.project, &evidence.settings, &explored.refusals()).await;
     let pooled = pooled.map_err(CaseError::harness)?;
     let mut findings = Vec::new();
     for (step, refusal) in &pooled.refused {
