@@ -60,10 +60,10 @@ impl Counts {
             Standing::Errored
         } else if self.failed > 0 {
             Standing::Failed
-        } else if self.passed > 0 {
-            Standing::Passed
         } else if self.known > 0 {
             Standing::Known
+        } else if self.passed > 0 {
+            Standing::Passed
         } else {
             Standing::NotRun
         }
@@ -81,7 +81,7 @@ pub enum Standing {
     Errored,
     /// Nothing ran.
     NotRun,
-    /// All that ran failed as is known.
+    /// Some or all failed, but only as is known.
     Known,
 }
 
@@ -101,8 +101,11 @@ impl Standing {
     /// The standing of a whole run: one that was interrupted has not passed, however well it began.
     #[must_use]
     pub fn of_run(record: &RunRecord) -> Self {
-        match Counts::of(&record.cases).standing() {
+        let counts = Counts::of(&record.cases);
+        match counts.standing() {
             Self::Passed | Self::Known if record.footer.interrupted.is_some() => Self::NotRun,
+            // What is known fails no run.
+            Self::Known if counts.passed > 0 => Self::Passed,
             standing => standing,
         }
     }
