@@ -4,7 +4,9 @@
 //! that follows from being judged: roles are made for it (without any rights, and dropped with the database), and so
 //! are extensions that only a superuser may create, unless they reach outside.
 
+mod copy;
 mod intent;
+mod notices;
 mod profile;
 mod refusal;
 mod session;
@@ -19,6 +21,7 @@ use uuid::Uuid;
 
 pub use intent::Reach;
 pub(crate) use intent::{reach, reach_of_refusal};
+pub use notices::Notice;
 pub use profile::{Profile, UnknownProfile};
 pub use refusal::Refusal;
 pub use session::{Beyond, End, Ran, Session};
@@ -99,7 +102,22 @@ impl Sandbox {
         settings: &Settings,
         parameters: &[(&str, &str)],
     ) -> Result<Self, SandboxError> {
-        let database = environment.empty_database().await?;
+        Self::of(environment.empty_database().await?, settings, parameters).await
+    }
+
+    /// An empty database that was made by somebody else, such as one on a server of a test's own.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn on(database: TestDatabase) -> Result<Self, SandboxError> {
+        Self::of(database, &Settings::default(), &[]).await
+    }
+
+    async fn of(
+        database: TestDatabase,
+        settings: &Settings,
+        parameters: &[(&str, &str)],
+    ) -> Result<Self, SandboxError> {
         let mut admin = connect(&database).await?;
         let query = "SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
         let found = sqlx::query_as(query).fetch_one(&mut admin).await;

@@ -51,9 +51,9 @@ impl MigrationSubject {
         Self { context, migrations: Arc::new(migrations), evidence, snapshots: Arc::new(snapshots) }
     }
 
-    /// A project in any layout, by itself.
+    /// A project in any layout, by itself, executed in another way than usual.
     #[must_use]
-    pub fn of_project(context: CaseContext, project: Project, settings: Settings) -> Self {
+    pub fn of_project_with(context: CaseContext, project: Project, settings: Settings) -> Self {
         let evidence = Arc::new(Evidence::new(project, Policy::default(), settings));
         Self { context, migrations: Arc::new(MigrationSet::empty()), evidence, snapshots: Arc::default() }
     }
