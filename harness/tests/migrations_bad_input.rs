@@ -1,7 +1,7 @@
 //! Scripts that would harm the server, the harness or others: refused or contained, reported, and without effect on
 //! anything but their own database.
 
-#![expect(clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
 
 use std::time::Duration;
 
@@ -457,7 +457,7 @@ async fn a_verdict_is_told_once() {
     let environment = std::sync::Arc::new(environment());
     let files = [("CREATE TABLE t (id int PRIMARY KEY)", true), ("CREATE TABLE u (id nothing)", true)];
     let evidence = Evidence::new(project(&files), Policy::default(), Settings::default());
-    let plan = MigrationSuite.plan_project(&std::sync::Arc::new(evidence));
+    let plan = MigrationSuite.plan_project(&std::sync::Arc::new(evidence), &[]);
     let options = Options { seed: 1, concurrency: 1, time_limit: Duration::from_secs(60), keep: false };
     let mut verdicts = Vec::new();
     for name in ["applies_to_an_empty_server", "order_applies"] {
@@ -470,4 +470,74 @@ async fn a_verdict_is_told_once() {
     assert_eq!((verdict.files, verdict.applied, verdict.best_applied), (2, 1, 1));
     let skipped = |name: &str| plan.iter().find(|case| case.id.case == name).unwrap().skip.is_some();
     assert!(skipped("rerun_changes_nothing") && skipped("down_scripts_leave_nothing"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_says_beside_its_answers_is_kept() {
+    let environment = environment();
+    let endless = "DO $$ BEGIN FOR i IN 1..1000 LOOP RAISE NOTICE '%', repeat('é', 1000); END LOOP; END $$";
+    let files = ["CREATE TABLE t (id int); CREATE TABLE IF NOT EXISTS t (id int); COMMIT; COMMIT", endless];
+    let replay = replay(&environment, &files).await;
+    let said: Vec<_> = replay.steps[0]
+        .notices
+        .iter()
+        .map(|notice| (notice.statement, notice.is_warning, notice.message.as_str()))
+        .collect();
+    assert_eq!(
+        said,
+        [(1, false, "relation \"t\" already exists, skipping"), (3, true, "there is no transaction in progress"),]
+    );
+    assert_eq!(replay.steps[1].notices.len(), 100);
+    assert!(replay.steps[1].notices.iter().all(|notice| notice.message.len() <= 500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_lost_is_not_the_scripts_fault() {
+    let host = own_environment();
+    let database = host.empty_database().await.unwrap();
+    let guest = Environment::new(database.url().parse().unwrap());
+    let evidence =
+        Evidence::new(project(&[("CREATE TABLE t (id int)", true)]), Policy::default(), Settings::default());
+    let head = evidence.head(&guest).await.unwrap();
+    assert!(head.sandbox.is_alive().await);
+    let mut session = head.sandbox.session().await.unwrap();
+    // As good as gone: it takes all sessions with it.
+    let mut admin = database.connect().await.unwrap();
+    let query = "SELECT count(pg_terminate_backend(pid))::text FROM pg_stat_activity
+        WHERE datname LIKE 'proofmark_%' AND pid <> pg_backend_pid() AND datname <> current_database()";
+    strings(&mut admin, query).await;
+    let error = session.run(&script("2.sql", "SELECT 1", true)).await;
+    assert!(error.is_err(), "{error:?}");
+    assert!(!head.sandbox.is_alive().await);
+    // What is lost is made again for the next who asks.
+    drop((session, head));
+    let head = evidence.head(&guest).await.unwrap();
+    let mut session = head.sandbox.session().await.unwrap();
+    assert_eq!(session.run(&script("2.sql", "INSERT INTO t VALUES (1)", true)).await.unwrap(), None);
+    drop((session, head, evidence));
+    guest.shutdown().await.unwrap();
+    drop(admin);
+    host.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_has_what_was_there_and_goes_by_itself() {
+    let environment = own_environment();
+    let sandbox = Sandbox::new(&environment).await.unwrap();
+    let mut session = sandbox.session().await.unwrap();
+    let text = "CREATE ROLE app; CREATE TABLE t (id int); INSERT INTO t VALUES (1)";
+    assert_eq!(session.run(&script("1.sql", text, true)).await.unwrap(), None);
+    session.close().await;
+    let copy = sandbox.copy().await.unwrap();
+    let mut session = copy.session().await.unwrap();
+    let text = "CREATE TABLE u (id int); ALTER TABLE t ADD COLUMN a int; ALTER ROLE app LOGIN";
+    assert_eq!(session.run(&script("2.sql", text, true)).await.unwrap(), None);
+    assert_eq!(strings(session.connection(), "SELECT id::text FROM t").await, ["1"]);
+    assert_ne!(copy.schema().await.unwrap(), sandbox.schema().await.unwrap());
+    session.close().await;
+    sandbox.drop_copy(copy).await.unwrap();
+    let left = sandbox.copy().await;
+    drop(sandbox);
+    environment.shutdown().await.unwrap();
+    drop(left);
 }

@@ -140,6 +140,15 @@ impl Evidence {
         Ok(Arc::new(Head { sandbox: Arc::clone(found.head()), refusals }))
     }
 
+    /// Another database like [`head`](Self::head), for who changes it.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn another_head(&self, environment: &Environment) -> Result<Sandbox, SandboxError> {
+        let replay = self.replay(environment).await?;
+        replay.another_head(environment, &self.project, &self.settings).await
+    }
+
     /// What happens step by step, forwards and backwards.
     ///
     /// # Errors

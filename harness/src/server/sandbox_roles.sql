@@ -10,6 +10,10 @@ BEGIN
         RETURN;
     END IF;
     LOCK TABLE pg_catalog.pg_tablespace IN SHARE UPDATE EXCLUSIVE MODE;
+    -- Somebody else may have dropped it meanwhile.
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = owner) THEN
+        RETURN;
+    END IF;
     FOR made IN
         SELECT r.rolname FROM pg_catalog.pg_roles r
         WHERE pg_catalog.shobj_description(r.oid, 'pg_authid') = '{mark}'

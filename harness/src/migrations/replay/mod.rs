@@ -16,7 +16,9 @@ pub use variants::{Difference, Variant};
 pub use verdict::{cause, file_of, place_of, statement_of, verdict};
 
 use super::evidence::Settings;
-use super::sandbox::{Beyond, End, Ran, Reach, Refusal, Sandbox, SandboxError, Session, reach, reach_of_refusal};
+use super::sandbox::{
+    Beyond, End, Notice, Ran, Reach, Refusal, Sandbox, SandboxError, Session, reach, reach_of_refusal,
+};
 use super::source::{Project, Script};
 use crate::environment::Environment;
 
@@ -55,6 +57,8 @@ pub struct StepReport {
     pub own_end: Option<usize>,
     /// What it wanted beyond its database.
     pub beyond: Vec<Beyond>,
+    /// What the server said beside its answers.
+    pub notices: Vec<Notice>,
 }
 
 /// What was refused, and why.
@@ -154,6 +158,29 @@ impl Replay {
         self.best.as_ref().map_or(&self.sandbox, |(sandbox, _)| sandbox)
     }
 
+    /// Another database like it, for who changes it.
+    ///
+    /// # Errors
+    /// When the environment is broken.
+    pub async fn another_head(
+        &self,
+        environment: &Environment,
+        project: &Project,
+        settings: &Settings,
+    ) -> Result<Sandbox, SandboxError> {
+        let sandbox = Sandbox::with(environment, settings, &[]).await?;
+        let mut session = sandbox.session().await?;
+        let order: Vec<usize> = match &self.best_order {
+            Some(order) => order.iter().copied().take(self.applied_in_best_order).collect(),
+            None => (0..project.steps.len()).filter(|step| self.applied(*step)).collect(),
+        };
+        for step in order.into_iter().filter_map(|number| project.steps.get(number)) {
+            run_fresh(&sandbox, &mut session, &step.up).await?;
+        }
+        session.close().await;
+        Ok(sandbox)
+    }
+
     /// The step failures.
     pub fn failures(&self) -> impl Iterator<Item = (usize, &StepFailure)> {
         self.steps.iter().enumerate().filter_map(|(step, report)| Some((step, report.failure.as_ref()?)))
@@ -190,7 +217,7 @@ fn classify(project: &Project, rans: Vec<Ran>, creators: &Creators) -> Vec<StepR
             let cause = cause_of(number, &refusal, &failed, creators);
             StepFailure { refusal, cause, reach }
         });
-        StepReport { failure, kept: ran.kept, own_end: ran.own_end, beyond: ran.beyond }
+        StepReport { failure, kept: ran.kept, own_end: ran.own_end, beyond: ran.beyond, notices: ran.notices }
     };
     rans.into_iter().enumerate().map(report).collect()
 }

@@ -3,24 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::session::Entry;
 use super::watch::Watch;
-use super::{Sandbox, SandboxError, connect};
+use super::{Entry, Sandbox, SandboxError, connect};
 use crate::database::TestDatabase;
 
 static COPIED: AtomicU64 = AtomicU64::new(0);
 
 impl Sandbox {
-    /// A database with the same contents and the same owner. Nobody but its keeper may have a session in this one. The
-    /// copy goes with [`drop_copy`](Self::drop_copy), or with the run.
+    /// A database with the same contents and the same owner. Nobody may have a session in this one, but its own watch.
+    /// It goes with [`drop_copy`](Self::drop_copy), or with the run.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn copy(&self) -> Result<Self, SandboxError> {
         // All names of a run begin alike, by which what is left of it is found.
         let name = format!("{}_c{}", self.database.name(), COPIED.fetch_add(1, Ordering::Relaxed));
-        let statement = format!("CREATE DATABASE {name} TEMPLATE {} OWNER {}", self.database.name(), self.role);
-        // By the one session that may be there.
+        let statement = format!(
+            "CREATE DATABASE {name} TEMPLATE {template} OWNER {role}",
+            template = self.database.name(),
+            role = self.role
+        );
         self.watch.execute("copy a database", statement).await?;
         let url = match url::Url::parse(self.database.url()) {
             Ok(mut url) => {
@@ -31,17 +33,16 @@ impl Sandbox {
         };
         let options = self.database.connect_options().database(&name);
         let database = TestDatabase::of_server(name.clone(), url, options);
-        let admin = connect(&database).await?;
+        let watch = Watch::new(connect(&database).await?, self.role.clone(), self.is_confined);
+        watch.share_roles(&self.watch).await;
+        let options = self.entry.options.clone().database(&name);
         Ok(Self {
-            watch: Arc::new(Watch::new(admin, self.role.clone(), self.is_confined)),
             database,
             role: self.role.clone(),
             password: self.password.clone(),
             is_confined: self.is_confined,
-            entry: Entry {
-                options: self.entry.options.clone().database(&name),
-                settings: self.entry.settings.clone(),
-            },
+            entry: Entry { options, settings: self.entry.settings.clone() },
+            watch: Arc::new(watch),
             profile: self.profile,
             limits: self.limits,
         })

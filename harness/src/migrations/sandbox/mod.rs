@@ -6,6 +6,7 @@
 
 mod copy;
 mod intent;
+mod notices;
 mod profile;
 mod refusal;
 mod session;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 pub use intent::Reach;
 pub(crate) use intent::{reach, reach_of_refusal};
+pub use notices::Notice;
 pub use profile::{Profile, UnknownProfile};
 pub use refusal::Refusal;
 pub use session::{Beyond, End, Ran, Session};

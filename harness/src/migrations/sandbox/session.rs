@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracing::instrument::WithSubscriber as _;
 
 use super::intent::{Control, Intent, Reach, RoleWish, control, intent};
+use super::notices::{Ear, Notice};
 use super::watch::Watch;
 use super::{Profile, Refusal, SandboxError, server_error};
 use crate::migrations::source::Script;
@@ -39,6 +41,8 @@ pub struct Session {
     profile: Profile,
     limits: Limits,
     beyond: Vec<Beyond>,
+    ear: Ear,
+    notices: Vec<Notice>,
 }
 
 /// How sessions begin.
@@ -71,6 +75,8 @@ pub struct Ran {
     pub own_end: Option<usize>,
     /// What it wanted beyond its database.
     pub beyond: Vec<Beyond>,
+    /// What the server said beside its answers, as much of it as is kept.
+    pub notices: Vec<Notice>,
 }
 
 /// How a script's transaction ends.
@@ -96,12 +102,28 @@ impl Session {
         limits: Limits,
     ) -> Result<Self, SandboxError> {
         let (connection, process) = connect(&entry).await.map_err(server_error("connect as the owner"))?;
-        Ok(Self { connection, process, is_lost: false, entry, watch, profile, limits, beyond: Vec::new() })
+        Ok(Self {
+            connection,
+            process,
+            is_lost: false,
+            entry,
+            watch,
+            profile,
+            limits,
+            beyond: Vec::new(),
+            ear: Ear::new(),
+            notices: Vec::new(),
+        })
     }
 
     /// The connection, for what is between statements.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
+    }
+
+    /// Ends the session in order.
+    pub async fn close(self) {
+        let _ = self.connection.close().await;
     }
 
     /// The number of the server's process, unless the session was lost since.
@@ -125,7 +147,8 @@ impl Session {
     /// When the server is lost.
     pub async fn run_to(&mut self, script: &Script, end: End) -> Result<Ran, SandboxError> {
         self.beyond.clear();
-        let mut ran = Ran { refusal: None, kept: 0, own_end: None, beyond: Vec::new() };
+        self.notices.clear();
+        let mut ran = Ran { refusal: None, kept: 0, own_end: None, beyond: Vec::new(), notices: Vec::new() };
         let mut in_transaction = false;
         if script.in_transaction {
             ran.refusal = self.own(script, "BEGIN").await?;
@@ -136,6 +159,7 @@ impl Session {
                 break;
             }
             ran.refusal = self.statement(script, number).await?;
+            self.ear.take(number, &mut self.notices);
             if ran.refusal.is_some() {
                 break;
             }
@@ -153,6 +177,7 @@ impl Session {
             }
         }
         ran.beyond = std::mem::take(&mut self.beyond);
+        ran.notices = std::mem::take(&mut self.notices);
         if ran.refusal.is_some() || end == End::Fail {
             if !self.is_lost {
                 self.own(script, "ROLLBACK").await?;
@@ -277,7 +302,7 @@ impl Session {
         let started = Instant::now();
         let mut look = interval_at(started + LOOK_INTERVAL, LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let done = work.run(&mut self.connection);
+        let done = work.run(&mut self.connection).with_subscriber(self.ear.dispatch.clone());
         tokio::pin!(done);
         loop {
             tokio::select! {

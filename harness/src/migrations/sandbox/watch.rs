@@ -49,6 +49,12 @@ impl Watch {
         Self { connection: Mutex::new(connection), role, made: Mutex::default(), is_superuser }
     }
 
+    /// Knows of the roles that another one has made.
+    pub(super) async fn share_roles(&self, other: &Self) {
+        let made = other.made.lock().await.clone();
+        *self.made.lock().await = made;
+    }
+
     /// Whether the server still answers, and this session with it: no crash has ended all sessions.
     pub(super) async fn is_alive(&self) -> bool {
         self.connection.lock().await.ping().await.is_ok()

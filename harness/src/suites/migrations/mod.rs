@@ -67,11 +67,17 @@ impl MigrationSubject {
         Self { context, migrations: Arc::new(migrations), evidence, snapshots: Arc::new(snapshots) }
     }
 
-    /// A project in any layout, by itself.
+    /// A project in any layout, by itself, executed in another way than usual.
     #[must_use]
-    pub fn of_project(context: CaseContext, project: Project, settings: Settings) -> Self {
+    pub fn of_project_with(context: CaseContext, project: Project, settings: Settings) -> Self {
         let evidence = Arc::new(evidence_of(project, settings));
         Self { context, migrations: Arc::default(), evidence, snapshots: Arc::default() }
+    }
+
+    /// A project in any layout, by itself.
+    #[must_use]
+    pub fn of_project(context: CaseContext, project: Project) -> Self {
+        Self::of_project_with(context, project, Settings::default())
     }
 
     /// The same with what is known of it already.

@@ -2,7 +2,7 @@
 
 use proofmark_harness::context::CaseContext;
 use proofmark_harness::migrations::source::{Layout, ReadOptions, SourceFile};
-use proofmark_harness::migrations::{Project, Settings};
+use proofmark_harness::migrations::Project;
 use proofmark_harness::mutant::Mutant;
 use proofmark_harness::suites::migrations::MigrationSubject;
 
@@ -12,7 +12,7 @@ use super::Made;
 fn bytes(context: CaseContext, layout: Layout, files: &[(&str, &[u8])]) -> Made {
     let files = files.iter().map(|(path, bytes)| SourceFile::new(*path, *bytes)).collect();
     let project = Project::from_files("faulty", files, &ReadOptions { layout: Some(layout), order: None });
-    Box::pin(async move { Ok(MigrationSubject::of_project(context, project, Settings::default())) })
+    Box::pin(async move { Ok(MigrationSubject::of_project(context, project)) })
 }
 
 /// A subject of files with the given texts.

@@ -88,7 +88,7 @@ fn project(context: CaseContext, settings: Settings, steps: Vec<Step>) -> Made {
         steps,
         problems: Vec::new(),
     };
-    let subject = MigrationSubject::of_project(context, project, settings);
+    let subject = MigrationSubject::of_project_with(context, project, settings);
     Box::pin(async move { Ok(subject) })
 }
 
