@@ -135,7 +135,8 @@ fn runs(passage: &Passage) -> Option<&Touched> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_is_seen_for_what_it_does() {
     let environment = Environment::shared(ServerChoice::Auto);
-    let traffic = observe(&environment, &project(), &Settings { rows: 0, ..Settings::default() }, &[]).await.unwrap();
+    let traffic =
+        observe(&environment, &project(), &Settings { rows: 0, ..Settings::default() }, &[]).await.unwrap();
     let mut wrong = Vec::new();
     for (number, form) in FORMS.iter().enumerate() {
         let passage = &traffic.steps[number * 2 + 1];
@@ -161,7 +162,10 @@ async fn passages(files: &[&str]) -> Vec<Passage> {
         (1..).zip(files).map(|(version, text)| Migration::new(version, "file", *text, None)).collect();
     let project = Project::from_set("files", &MigrationSet::new(migrations).unwrap());
     let environment = Environment::shared(ServerChoice::Auto);
-    let found = observe(&environment, &project, &Settings { rows: 0, ..Settings::default() }, &vec![None; files.len()]).await.unwrap();
+    let found =
+        observe(&environment, &project, &Settings { rows: 0, ..Settings::default() }, &vec![None; files.len()])
+            .await
+            .unwrap();
     environment.shutdown().await.unwrap();
     found.steps
 }

@@ -1,8 +1,8 @@
 //! Faults of the group `files`.
 
 use proofmark_harness::context::CaseContext;
-use proofmark_harness::migrations::source::{Layout, ReadOptions, SourceFile};
 use proofmark_harness::migrations::Project;
+use proofmark_harness::migrations::source::{Layout, ReadOptions, SourceFile};
 use proofmark_harness::mutant::Mutant;
 use proofmark_harness::suites::migrations::MigrationSubject;
 
