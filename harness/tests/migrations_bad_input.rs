@@ -541,3 +541,13 @@ async fn a_copy_has_what_was_there_and_goes_by_itself() {
     environment.shutdown().await.unwrap();
     drop(left);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_what_waits_for_them() {
+    let environment = environment();
+    // The first statement holds the role's own entry until the end of the transaction.
+    let text = "ALTER ROLE CURRENT_USER PASSWORD 'mine'; CREATE EXTENSION pg_buffercache";
+    let replay = replay(&environment, &[text, "CREATE TABLE t (id int)"]).await;
+    assert_eq!(failure(&replay, 0).refusal.sqlstate, "42501");
+    assert!(replay.applied(1));
+}

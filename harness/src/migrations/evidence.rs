@@ -19,7 +19,7 @@ pub struct Settings {
     pub rows: usize,
     /// What is there before the first migration.
     pub profile: Profile,
-    /// How long a statement may take.
+    /// How long a statement may take: less than a case, which would end before it could say so.
     pub statement_time_max: Duration,
     /// How large a database may become, in bytes.
     pub database_bytes_max: u64,
@@ -30,7 +30,7 @@ impl Default for Settings {
         Self {
             rows: 200,
             profile: Profile::Plain,
-            statement_time_max: Duration::from_secs(60),
+            statement_time_max: Duration::from_secs(20),
             database_bytes_max: 2 * 1024 * 1024 * 1024,
         }
     }

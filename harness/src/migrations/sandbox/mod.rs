@@ -142,6 +142,8 @@ impl Sandbox {
         } else {
             (quoted(&admin_role), String::new(), owner)
         };
+        let set = sqlx::raw_sql(Watch::SETTINGS).execute(&mut admin).await;
+        set.map_err(server_error("prepare the session that watches"))?;
         let watch = Arc::new(Watch::new(admin, role.clone(), is_superuser));
         // A role of somebody else's keeps its settings.
         let is_set_first = |name| name == "timezone" || !is_superuser;

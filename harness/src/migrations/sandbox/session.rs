@@ -19,6 +19,9 @@ use crate::migrations::sql::{Input, Statement};
 /// How long the server has to end a statement itself, before its session is ended.
 const CANCEL_TIME_MAX: Duration = Duration::from_secs(3);
 
+/// What a statement is given in any case.
+const STATEMENT_TIME_MIN: Duration = Duration::from_secs(1);
+
 /// How often a statement that lasts is looked after.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -119,6 +122,18 @@ impl Session {
     /// The connection, for what is between statements.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
+    }
+
+    /// Gives statements less time from now on: after one that did not end, others may not either.
+    ///
+    /// # Errors
+    /// When the server is lost.
+    pub async fn hurry(&mut self) -> Result<(), SandboxError> {
+        let time_max = (self.limits.statement_time_max / 2).max(STATEMENT_TIME_MIN);
+        self.limits.statement_time_max = time_max.min(self.limits.statement_time_max);
+        let milliseconds = self.limits.statement_time_max.as_millis();
+        self.entry.settings.push_str(&format!("SET statement_timeout = {milliseconds};"));
+        self.reset().await
     }
 
     /// Ends the session in order.
@@ -277,7 +292,10 @@ impl Session {
         if !self.watch.may_promote(name).await? {
             return self.sql(Work::Sql(text), number, statement, text).await;
         }
-        self.watch.promote(true).await?;
+        if self.watch.promote(true).await.is_err() {
+            // The script's own transaction may have changed its role.
+            return self.sql(Work::Sql(text), number, statement, text).await;
+        }
         let result = self.sql(Work::Sql(text), number, statement, text).await;
         self.watch.promote(false).await?;
         let refusal = result?;

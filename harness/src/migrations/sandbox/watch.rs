@@ -45,6 +45,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Its statements never wait for long: what they wait for may wait for them.
+    pub(super) const SETTINGS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '60s'";
+
     pub(super) fn new(connection: PgConnection, role: String, is_superuser: bool) -> Self {
         Self { connection: Mutex::new(connection), role, made: Mutex::default(), is_superuser }
     }
