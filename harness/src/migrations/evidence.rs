@@ -13,7 +13,7 @@ use super::generate::{self, Fill, FillError, Filled};
 use super::observe::{self, Traffic};
 use super::places::Places;
 use super::policy::Policy;
-use super::replay::{self, Difference, History, Replay, StepReport, Variant};
+use super::replay::{Difference, History, Replay, StepReport, Variant};
 use super::sandbox::{Profile, Refusal, Sandbox, SandboxError};
 use crate::environment::Environment;
 
@@ -202,17 +202,8 @@ impl Evidence {
     /// When the environment is broken.
     pub async fn with_rows(&self, environment: &Environment) -> Result<Arc<WithRows>, SandboxError> {
         let rows = self.rows.get_or_try_init(|| async {
-            let replay = self.replay(environment).await?;
-            let head = self.head(environment).await?;
-            let sandbox = Sandbox::with(environment, &self.settings, &[]).await?;
+            let sandbox = self.another_head(environment).await?;
             let mut session = sandbox.session().await?;
-            let order = replay.best_order.clone().unwrap_or_else(|| (0..self.project.steps.len()).collect());
-            for number in order {
-                let refused = head.refusals.get(number).is_none_or(Option::is_some);
-                if let Some(step) = self.project.steps.get(number).filter(|_| !refused) {
-                    replay::run_fresh(&sandbox, &mut session, &step.up).await?;
-                }
-            }
             let options = Fill { rows_per_table: self.settings.rows, ..Fill::default() };
             let filled = generate::fill(session.connection(), &options).await;
             let filled =
