@@ -165,7 +165,8 @@ fn write_directory(directory: &Path, files: usize) -> Result<()> {
 fn table(number: usize) -> (String, String, String) {
     let name = format!("entities_{number}");
     let mut up = format!(
-        "CREATE TABLE {name} (
+        "SET LOCAL lock_timeout = '2s';
+CREATE TABLE {name} (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 200),
     state text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'active', 'done')),
@@ -197,7 +198,7 @@ fn change(number: usize) -> (String, String, String) {
 ALTER TABLE {name} ADD COLUMN note text;
 CREATE VIEW active_{name} AS SELECT id, name, note FROM {name} WHERE state = 'active';
 CREATE FUNCTION count_{name}() RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT count(*) FROM public.{name};
+    SELECT count(*) FROM {name};
 $$;
 "
     );

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::event::{CaseRecord, LatencyRecord, Level, Outcome, RunHeader, RunRecord, ServerRecord};
+use crate::event::{CaseRecord, Finding, LatencyRecord, Level, Outcome, RunHeader, RunRecord, ServerRecord};
 use crate::report::findings::{self, FindingCounts, Room};
 pub use crate::report::text::{Look, Tone};
 use crate::report::text::{clean, cut, fitted, wrap};
@@ -19,6 +19,8 @@ const WIDTH_MAX: usize = 110;
 const WIDTH_MIN: usize = 76;
 /// The width of the audit table's numbers.
 const NUMBERS_WIDTH: usize = 9 + 8 + 8 + 9 + 9 + 11;
+/// The most lines that say what was checked.
+const CHECKS_LINES_MAX: usize = 8;
 /// The most cases that are shown in full.
 const DETAILED_MAX: usize = 25;
 /// The most lines of a case's explanation.
@@ -241,8 +243,13 @@ fn audit(text: &mut String, areas: &[Area<'_>], look: Look) {
         }
         // What was checked stands once above all subjects of which it is true.
         if !same_checks {
-            for wrapped in wrap(&clean(&area.checks().join("; ")), look.width - 2) {
-                line(text, &format!("  {}", look.paint(Tone::Faint, &wrapped)));
+            let wrapped = wrap(&clean(&area.checks().join("; ")), look.width - 2);
+            for wrapped in wrapped.iter().take(CHECKS_LINES_MAX) {
+                line(text, &format!("  {}", look.paint(Tone::Faint, wrapped)));
+            }
+            if wrapped.len() > CHECKS_LINES_MAX {
+                let all = format!("  ... {} in all", plural(area.checks().len(), "claim"));
+                line(text, &look.paint(Tone::Faint, &all));
             }
         }
         let counts = area.counts();
@@ -349,14 +356,33 @@ fn latencies(text: &mut String, latencies: &[LatencyRecord], look: Look) {
     text.push('\n');
 }
 
+/// Whether the findings above have said all there is to say about a case.
+fn is_told_by_findings(case: &CaseRecord) -> bool {
+    matches!(case.outcome, Outcome::Failed { .. }) && case.findings.iter().any(Finding::counts)
+}
+
 fn details(text: &mut String, record: &RunRecord, look: Look) {
-    let count = problems(record).count();
+    let told: Vec<&CaseRecord> = problems(record).filter(|case| is_told_by_findings(case)).collect();
+    if let Some(first) = told.first() {
+        let cases = plural(told.len(), "case");
+        let again = rerun_commands(&record.header.command, &first.id, record.header.seed);
+        let content = format!("{cases} failed for the findings above; to run one again, for example:");
+        line(text, &look.paint(Tone::Faint, &content));
+        for command in again.iter().take(1) {
+            line(text, &format!("  {}", clean(command)));
+        }
+        for open in told.iter().flat_map(|case| &case.kept) {
+            line(text, &format!("  {}{}", look.paint(Tone::Faint, "its database, for a while: "), clean(open)));
+        }
+        text.push('\n');
+    }
+    let count = problems(record).filter(|case| !is_told_by_findings(case)).count();
     if count == 0 {
         return;
     }
     line(text, &look.paint(Tone::Strong, "WHAT WENT WRONG"));
     rule(text, look);
-    for case in problems(record).take(DETAILED_MAX) {
+    for case in problems(record).filter(|case| !is_told_by_findings(case)).take(DETAILED_MAX) {
         let standing = Standing::of(case);
         let head = format!("{} {}", standing.mark(), case.outcome.word());
         let name = look.paint(Tone::Strong, &clean(&case.id.to_string()));

@@ -28,7 +28,7 @@ pub(super) async fn char_n_is_not_used(subject: MigrationSubject) -> CaseResult 
                 '= does not', c.declared, c.modifier - 4) AS message,
             format('ALTER TABLE %s ALTER COLUMN %I TYPE varchar(%s);', c.table_name, c.attname, c.modifier - 4) AS help
         FROM columns c
-        WHERE c.base = 'bpchar'::regtype
+        WHERE c.base = 'bpchar'::regtype AND c.modifier > 4
         ORDER BY c.name";
     check(subject, query).await
 }
