@@ -1,4 +1,4 @@
-//! Compiles the committed schema snapshots in, so that the suite needs no checkout at run time.
+//! Compiles the committed schema snapshots and the pages about checks in, so that nothing needs a checkout at run time.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,5 +24,26 @@ fn main() -> io::Result<()> {
     }
     code.push_str("]\n");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("OUT_DIR is not set"))?;
-    fs::write(Path::new(&out).join("schema_snapshots.rs"), code)
+    fs::write(Path::new(&out).join("schema_snapshots.rs"), code)?;
+    fs::write(Path::new(&out).join("check_pages.rs"), check_pages(&root.join("docs/checks"))?)
+}
+
+/// The pages about checks, by name.
+fn check_pages(directory: &Path) -> io::Result<String> {
+    println!("cargo::rerun-if-changed={}", directory.display());
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path().canonicalize()?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if path.extension().is_some_and(|extension| extension == "md") && stem != "README" {
+            pages.push((stem, path.display().to_string()));
+        }
+    }
+    pages.sort();
+    let mut code = String::from("static PAGES: &[(&str, &str)] = &[\n");
+    for (name, path) in pages {
+        let _ = writeln!(code, "    ({name:?}, include_str!({path:?})),");
+    }
+    code.push_str("];\n");
+    Ok(code)
 }

@@ -159,6 +159,8 @@ fn find_and_kill(
             Victim::Test => {
                 process.parent == runner
                     && process.arguments.starts_with(&*program)
+                    // Not one that is asked what there is.
+                    && process.arguments.contains("--exact")
                     && process.has("NEXTEST_EXECUTION_MODE", None)
                     && !process.has("PROOFMARK_ROLE", None)
             }

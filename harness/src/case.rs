@@ -50,25 +50,40 @@ pub enum Capability {
     IndependentOracle,
     /// A committed schema snapshot exists for every version.
     SchemaSnapshots,
-    /// Every migration has a down script.
+    /// Migrations have down scripts.
     DownScripts,
+    /// Some scripts are run again whenever they have changed.
+    RepeatableScripts,
+    /// The migrations are a set that sqlx's migrator applies.
+    SqlxMigrator,
+    /// A server can be had that nobody else uses, and that may be crashed.
+    ServerToCrash,
     /// The explainer honours a time limit.
     TimeLimit,
     /// The explainer can use a chosen number of workers.
     Workers,
     /// The explainer reports failures row by row.
     PartialFailure,
+    /// The migrator can revert what it applied.
+    Undo,
+    /// The migrator can run a file outside a transaction.
+    OutsideTransaction,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::IndependentOracle,
         Self::SchemaSnapshots,
         Self::DownScripts,
+        Self::RepeatableScripts,
+        Self::SqlxMigrator,
+        Self::ServerToCrash,
         Self::TimeLimit,
         Self::Workers,
         Self::PartialFailure,
+        Self::Undo,
+        Self::OutsideTransaction,
     ];
 
     /// The name in lists.
@@ -78,9 +93,14 @@ impl Capability {
             Self::IndependentOracle => "independent_oracle",
             Self::SchemaSnapshots => "schema_snapshots",
             Self::DownScripts => "down_scripts",
+            Self::RepeatableScripts => "repeatable_scripts",
+            Self::SqlxMigrator => "sqlx_migrator",
+            Self::ServerToCrash => "server_to_crash",
             Self::TimeLimit => "time_limit",
             Self::Workers => "workers",
             Self::PartialFailure => "partial_failure",
+            Self::Undo => "undo",
+            Self::OutsideTransaction => "outside_transaction",
         }
     }
 
@@ -91,9 +111,14 @@ impl Capability {
             Self::IndependentOracle => "the subject is itself the oracle of this case",
             Self::SchemaSnapshots => "no schema snapshots are committed for this subject",
             Self::DownScripts => "the subject declares no down scripts",
+            Self::RepeatableScripts => "no script is to be run again when it has changed",
+            Self::SqlxMigrator => "the case is about the migrator of sqlx, and this is not its layout",
+            Self::ServerToCrash => "the server was chosen, and may not be crashed",
             Self::TimeLimit => "the explainer declares no time limit",
             Self::Workers => "the explainer declares no choice of workers",
             Self::PartialFailure => "the explainer declares no failures by row",
+            Self::Undo => "the migrator cannot revert what it applied",
+            Self::OutsideTransaction => "the migrator runs every file in a transaction",
         }
     }
 }

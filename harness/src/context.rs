@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::database::TestDatabase;
 use crate::environment::{Environment, EnvironmentError};
-use crate::event::LatencyRecord;
+use crate::event::{Finding, LatencyRecord, MigrationVerdict};
 use crate::migration_set::MigrationSet;
 use crate::server::TestServer;
 use crate::suite::CaseId;
@@ -22,6 +22,8 @@ struct Inner {
     environment: Arc<Environment>,
     leases: Mutex<Vec<TestDatabase>>,
     latencies: Mutex<Vec<LatencyRecord>>,
+    findings: Mutex<Vec<Finding>>,
+    verdict: Mutex<Option<MigrationVerdict>>,
 }
 
 impl CaseContext {
@@ -35,6 +37,8 @@ impl CaseContext {
                 environment,
                 leases: Mutex::default(),
                 latencies: Mutex::default(),
+                findings: Mutex::default(),
+                verdict: Mutex::default(),
             }),
         }
     }
@@ -89,9 +93,38 @@ impl CaseContext {
         Ok(database)
     }
 
+    /// Where its databases come from; what is taken from it directly is not given back with the case.
+    #[must_use]
+    pub fn environment(&self) -> &Arc<Environment> {
+        &self.inner.environment
+    }
+
     /// Reports a measured latency.
     pub fn measured(&self, latency: LatencyRecord) {
         self.inner.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(latency);
+    }
+
+    /// Reports what was found in the subject, in its name.
+    pub fn found(&self, finding: Finding) {
+        let check = self.inner.id.case.clone();
+        self.inner.findings.lock().unwrap_or_else(PoisonError::into_inner).push(Finding { check, ..finding });
+    }
+
+    /// Reports what a directory of migrations comes to.
+    pub fn verdict(&self, verdict: MigrationVerdict) {
+        *self.inner.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+    }
+
+    /// What was last said that a directory of migrations comes to; there is none afterwards.
+    #[must_use]
+    pub fn take_verdict(&self) -> Option<MigrationVerdict> {
+        self.inner.verdict.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What was found so far; the list is empty afterwards.
+    #[must_use]
+    pub fn take_findings(&self) -> Vec<Finding> {
+        std::mem::take(&mut self.inner.findings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What was measured so far; the list is empty afterwards.

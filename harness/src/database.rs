@@ -125,6 +125,12 @@ impl TestDatabase {
         })
     }
 
+    /// How to connect to it as the one that it was made by.
+    #[must_use]
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.inner.options.clone()
+    }
+
     /// A connection outside the pool, with no trace of an earlier use.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ pub enum RunEvent {
     CaseFinished(CaseRecord),
     /// A latency was measured.
     Measured(LatencyRecord),
+    /// A directory of migrations was executed.
+    Verdict(MigrationVerdict),
     /// The run is over.
     Finished(RunFooter),
 }
@@ -40,6 +42,9 @@ pub struct RunHeader {
     pub started_at: DateTime<Utc>,
     /// The command that ran the cases, without the selection and the seed: what a repetition begins with.
     pub command: String,
+    /// The directory that the subject's files were read from, as the command was given it; places are relative to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
     /// The seed of all generated data.
     pub seed: u64,
     /// How many cases are planned, those that will not run included.
@@ -159,11 +164,205 @@ pub struct CaseRecord {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// Why its failure was expected, if it failed as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownFailure>,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// How to look at its databases, which stay for a while, if it did not pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
+    /// What it found in the subject's files and databases, whether it counts or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+impl CaseRecord {
+    /// Whether the subject is to blame for something that is not known.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.known.is_none() && self.outcome.is_failure()
+    }
+}
+
+/// A defect elsewhere that makes a case fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownFailure {
+    /// What is wrong.
+    pub reason: String,
+    /// Where that is reported: an address.
+    pub upstream: String,
+}
+
+impl std::fmt::Display for KnownFailure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.reason, self.upstream)
+    }
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Worth knowing.
+    Note,
+    /// Likely to hurt one day.
+    Warning,
+    /// Wrong: fails its case.
+    Error,
+}
+
+impl Level {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Why a finding does not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+#[non_exhaustive]
+pub enum Waiver {
+    /// Somebody has said so, in the configuration or beside the statement.
+    Suppression {
+        /// Their reason.
+        reason: String,
+        /// Where they said so.
+        place: String,
+    },
+    /// It was there when the tool was adopted.
+    Baseline,
+}
+
+/// Something that a case found, with its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The case that found it.
+    pub check: String,
+    /// How much it matters.
+    pub level: Level,
+    /// Where in the files, if it has a place there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// What it is about, such as `table public.models`: what tells it from others of the same case where lines move.
+    pub object: String,
+    /// What was expected, and what happened on the server or was found in the file.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+    /// Why it does not count, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waiver>,
+}
+
+impl Finding {
+    /// A finding that counts; `check` is filled in by whoever runs the case.
+    pub fn new(
+        level: Level,
+        place: impl Into<Option<Place>>,
+        object: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self {
+            check: String::new(),
+            level,
+            place: place.into(),
+            object: object.into(),
+            message: message.into(),
+            help: help.into(),
+            waiver: None,
+        }
+    }
+
+    /// Whether it fails its case.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.level == Level::Error && self.waiver.is_none()
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(place) = &self.place {
+            write!(formatter, "{}:{}:{}: ", place.file, place.line, place.column)?;
+        }
+        write!(formatter, "{}: {}; {}", self.object, self.message, self.help)
+    }
+}
+
+/// A part of a file, with enough of its text to be shown without the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The path, relative to the subject.
+    pub file: String,
+    /// The first line, from one.
+    pub line: usize,
+    /// The first column, in characters from one.
+    pub column: usize,
+    /// The last line.
+    pub end_line: usize,
+    /// The column behind the last character.
+    pub end_column: usize,
+    /// The text of some whole lines around the part.
+    pub excerpt: String,
+    /// The number of the excerpt's first line.
+    pub excerpt_line: usize,
+    /// Where in the excerpt the part begins, in bytes.
+    pub excerpt_offset: usize,
+    /// How long the part is in the excerpt, in bytes.
+    pub excerpt_length: usize,
+}
+
+/// The most lines of an excerpt.
+const EXCERPT_LINES_MAX: usize = 12;
+
+/// The most bytes of an excerpt.
+const EXCERPT_BYTES_MAX: usize = 2_000;
+
+impl Place {
+    /// The place of a range of bytes in a file's text; a range outside of it, or within a character, is cut to fit.
+    #[must_use]
+    pub fn new(file: &str, text: &str, range: std::ops::Range<usize>) -> Self {
+        let start = text.floor_char_boundary(range.start);
+        let end = text.floor_char_boundary(range.end.max(start));
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let end_line_start = text[..end].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[..start].matches('\n').count() + 1;
+        let mut excerpt_end = line_start;
+        for part in text[line_start..].split_inclusive('\n').take(EXCERPT_LINES_MAX) {
+            excerpt_end += part.len();
+            if excerpt_end >= end {
+                break;
+            }
+        }
+        let excerpt_end = text.floor_char_boundary(excerpt_end.min(line_start + EXCERPT_BYTES_MAX));
+        let excerpt = text.get(line_start..excerpt_end).unwrap_or_default().trim_end().to_owned();
+        let excerpt_offset = (start - line_start).min(excerpt.len());
+        Self {
+            file: file.to_owned(),
+            line,
+            column: text[line_start..start].chars().count() + 1,
+            end_line: line + text[start..end].matches('\n').count(),
+            end_column: text[end_line_start..end].chars().count() + 1,
+            excerpt_line: line,
+            excerpt_offset,
+            excerpt_length: (end - start).min(excerpt.len() - excerpt_offset),
+            excerpt,
+        }
+    }
+
+    /// A file as a whole.
+    #[must_use]
+    pub fn file(file: &str, text: &str) -> Self {
+        Self::new(file, text, 0..0)
+    }
 }
 
 /// Explanation latency of one workload.
@@ -191,6 +390,87 @@ pub struct LatencyRecord {
     pub max_us: f64,
     /// Rows explained in a second, over all measured batches.
     pub rows_per_second: f64,
+}
+
+/// What a directory of migrations comes to: how many of its files apply, and why others do not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationVerdict {
+    /// The directory.
+    pub subject: String,
+    /// The layout, and why it is thought to be this one.
+    pub layout: String,
+    /// How many files there are that are to be applied.
+    pub files: usize,
+    /// How many of them apply in the given order.
+    pub applied: usize,
+    /// How many apply in the best order that was found.
+    pub best_applied: usize,
+    /// That order, if it is another than the given one; files that fail in any order stand at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub best_order: Vec<String>,
+    /// The files that do not apply in the given order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<MigrationFailure>,
+    /// What could not be judged on this server, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limitation: Option<String>,
+}
+
+/// A file that does not apply, with its first error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationFailure {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub place: Place,
+    /// The statement, or the beginning of it.
+    pub statement: String,
+    /// The server's code.
+    pub sqlstate: String,
+    /// What the server says.
+    pub message: String,
+    /// More about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What the server proposes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// In which function, if it happened in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// How many of the file's statements have an effect that was not rolled back.
+    pub statements_kept: usize,
+    /// Why.
+    #[serde(flatten)]
+    pub cause: FailureCause,
+}
+
+/// Why a file does not apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "cause")]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// For a reason of its own.
+    Own,
+    /// It misses what an earlier file would have made, had it not failed.
+    Consequence {
+        /// That file.
+        of: String,
+        /// What it misses.
+        object: String,
+    },
+    /// It misses what a later file makes.
+    WrongOrder {
+        /// That file.
+        creator: String,
+        /// What it misses.
+        object: String,
+    },
+    /// It misses what no file makes.
+    Missing {
+        /// What it misses.
+        object: String,
+    },
 }
 
 /// A signal that ends a run early.
@@ -239,6 +519,9 @@ pub struct RunRecord {
     pub cases: Vec<CaseRecord>,
     /// The latencies.
     pub latencies: Vec<LatencyRecord>,
+    /// What a directory of migrations comes to, if one was executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<MigrationVerdict>,
     /// What was known at the end.
     #[serde(flatten)]
     pub footer: RunFooter,
@@ -254,6 +537,7 @@ impl RunRecord {
             server: None,
             cases: Vec::new(),
             latencies: Vec::new(),
+            verdict: None,
             footer: RunFooter::default(),
         }
     }
@@ -266,6 +550,7 @@ impl RunRecord {
             RunEvent::CaseStarted(_) => {}
             RunEvent::CaseFinished(case) => self.cases.push(case.clone()),
             RunEvent::Measured(latency) => self.latencies.push(latency.clone()),
+            RunEvent::Verdict(verdict) => self.verdict = Some(verdict.clone()),
             RunEvent::Finished(footer) => self.footer = footer.clone(),
         }
     }

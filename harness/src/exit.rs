@@ -2,8 +2,8 @@
 //!
 //! | code | meaning |
 //! |---|---|
-//! | 0 | every case that ran passed |
-//! | 1 | a subject failed: a case failed, panicked or exceeded its time limit |
+//! | 0 | every case that ran passed, or failed as is known and listed |
+//! | 1 | a subject failed: a case failed, panicked or exceeded its time limit, or passed although it is listed |
 //! | 2 | usage or configuration: nothing was run |
 //! | 3 | the environment or the harness is broken |
 //! | 4 | nothing ran: no case was selected, or none of the selected ones could run |
@@ -15,7 +15,7 @@
 
 use std::process::ExitCode;
 
-use crate::event::{Outcome, RunRecord, Signal};
+use crate::event::{CaseRecord, Outcome, RunRecord, Signal};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,14 +53,14 @@ impl Exit {
     /// What a recorded run amounts to.
     #[must_use]
     pub fn of(record: &RunRecord) -> Self {
-        let any = |predicate: fn(&Outcome) -> bool| record.count(predicate) > 0;
+        let any = |predicate: fn(&CaseRecord) -> bool| record.cases.iter().any(predicate);
         if let Some(signal) = record.footer.interrupted {
             Self::Interrupted(signal)
-        } else if any(|outcome| matches!(outcome, Outcome::Errored { .. })) {
+        } else if any(|case| matches!(case.outcome, Outcome::Errored { .. })) {
             Self::Environment
-        } else if any(Outcome::is_failure) {
+        } else if any(CaseRecord::is_failure) {
             Self::Failed
-        } else if any(|outcome| *outcome == Outcome::Passed) {
+        } else if any(|case| case.outcome == Outcome::Passed || case.known.is_some()) {
             Self::Passed
         } else {
             Self::NothingRan
@@ -77,7 +77,7 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CaseRecord, MachineRecord, RunHeader};
+    use crate::event::{KnownFailure, MachineRecord, RunHeader};
     use crate::suite::{Batch, CaseId};
 
     fn record(outcomes: &[Outcome]) -> RunRecord {
@@ -85,6 +85,7 @@ mod tests {
             proofmark_version: "0.0.0".to_owned(),
             started_at: chrono::DateTime::UNIX_EPOCH,
             command: "proofmark run".to_owned(),
+            directory: None,
             seed: 1,
             planned: outcomes.len(),
             machine: MachineRecord { platform: String::new(), processor: String::new(), parallelism: 1 },
@@ -94,8 +95,10 @@ mod tests {
             checks: String::new(),
             batch: Batch::Compute,
             outcome: outcome.clone(),
+            known: None,
             duration_ms: 0,
             kept: Vec::new(),
+            findings: Vec::new(),
         }));
         record
     }
@@ -111,6 +114,9 @@ mod tests {
         assert_eq!(Exit::of(&record(&[Outcome::Passed, failed.clone()])), Exit::Failed);
         assert_eq!(Exit::of(&record(&[Outcome::TimedOut { limit_ms: 1 }])), Exit::Failed);
         assert_eq!(Exit::of(&record(&[failed, errored.clone()])), Exit::Environment);
+        let mut known = record(&[Outcome::Failed { message: String::new(), detail: None }]);
+        known.cases[0].known = Some(KnownFailure { reason: String::new(), upstream: String::new() });
+        assert_eq!(Exit::of(&known), Exit::Passed);
         let mut interrupted = record(&[errored]);
         interrupted.footer.interrupted = Some(Signal::Terminate);
         assert_eq!(Exit::of(&interrupted).code(), 143);

@@ -80,7 +80,7 @@ impl Migration {
 }
 
 /// Migrations in the order of their versions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationSet {
     migrations: Vec<Migration>,
 }

@@ -44,9 +44,10 @@ pub(crate) fn install_hook() {
 
 /// Runs a closure on this thread and returns a panic as a value.
 pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
-    CATCHING.set(true);
+    // Within another one, the other goes on catching afterwards.
+    let outer = CATCHING.replace(true);
     let result = std::panic::catch_unwind(AssertUnwindSafe(run));
-    CATCHING.set(false);
+    CATCHING.set(outer);
     let place = PLACE.take();
     result.map_err(|payload| Panic { message: message(payload.as_ref()), place })
 }

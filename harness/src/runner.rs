@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::case::CaseError;
 use crate::context::CaseContext;
 use crate::environment::Environment;
-use crate::event::{CaseRecord, LatencyRecord, Outcome, RunEvent, Signal};
+use crate::event::{CaseRecord, LatencyRecord, MigrationVerdict, Outcome, RunEvent, Signal};
 use crate::panic::{catch, install_hook};
 use crate::suite::{Batch, PlannedCase};
 
@@ -42,6 +42,15 @@ pub struct Options {
     pub keep: bool,
 }
 
+/// What a case told besides how it ended.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Told {
+    /// What it measured.
+    pub latencies: Vec<LatencyRecord>,
+    /// What a directory of migrations comes to, if it found that out.
+    pub verdict: Option<MigrationVerdict>,
+}
+
 /// Runs one case, whatever it does, and releases its databases.
 ///
 /// Must be called within a multi-threaded runtime. When the returned future is dropped the case is given up, and
@@ -50,9 +59,9 @@ pub async fn run_case(
     case: &PlannedCase,
     environment: &Arc<Environment>,
     options: &Options,
-) -> (CaseRecord, Vec<LatencyRecord>) {
+) -> (CaseRecord, Told) {
     if let Some(reason) = &case.skip {
-        return (record(case, Outcome::Skipped { reason: reason.clone() }, Duration::ZERO), Vec::new());
+        return (record(case, Outcome::Skipped { reason: reason.clone() }, Duration::ZERO), Told::default());
     }
     let started = Instant::now();
     let context = CaseContext::new(case.id.clone(), options.seed, Arc::clone(environment));
@@ -64,9 +73,16 @@ pub async fn run_case(
             message: format!("the database server was lost; the case ended with: {}", outcome.explanation()),
         };
     }
-    let kept = if options.keep && outcome != Outcome::Passed { context.keep() } else { Vec::new() };
+    let mut known = None;
+    if let Some(listed) = &case.known {
+        (outcome, known) = listed.judge(outcome);
+    }
+    let is_of_interest = outcome != Outcome::Passed && known.is_none();
+    let kept = if options.keep && is_of_interest { context.keep() } else { Vec::new() };
     let _ = timeout(ENVIRONMENT_LIMIT, context.release()).await;
-    (CaseRecord { kept, ..record(case, outcome, duration) }, context.take_latencies())
+    let findings = context.take_findings();
+    let told = Told { latencies: context.take_latencies(), verdict: context.take_verdict() };
+    (CaseRecord { kept, findings, known, ..record(case, outcome, duration) }, told)
 }
 
 /// Runs the case on a thread of its own: one that computes without ever yielding still has a time limit, and
@@ -167,9 +183,12 @@ async fn run_and_tell(
             tell(&events, RunEvent::CaseStarted(case.id.clone()));
         }
         tokio::select! {
-            (record, latencies) = run_case(&case, &environment, &options) => {
-                for latency in latencies {
+            (record, told) = run_case(&case, &environment, &options) => {
+                for latency in told.latencies {
                     tell(&events, RunEvent::Measured(latency));
+                }
+                if let Some(verdict) = told.verdict {
+                    tell(&events, RunEvent::Verdict(verdict));
                 }
                 tell(&events, RunEvent::CaseFinished(record));
                 return;
@@ -199,8 +218,10 @@ fn record(case: &PlannedCase, outcome: Outcome, duration: Duration) -> CaseRecor
         checks: case.checks.to_owned(),
         batch: case.batch,
         outcome,
+        known: None,
         duration_ms: millis(duration),
         kept: Vec::new(),
+        findings: Vec::new(),
     }
 }
 

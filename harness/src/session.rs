@@ -22,6 +22,8 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 pub struct Session {
     /// The command that repeats it, without the selection and the seed.
     pub command: String,
+    /// The directory that the subject's files were read from, if it was one.
+    pub directory: Option<String>,
     /// The cases; those that will not run are reported as such.
     pub cases: Vec<PlannedCase>,
     /// Where the database server comes from.
@@ -88,6 +90,7 @@ impl Session {
             proofmark_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: chrono::Utc::now(),
             command: self.command.clone(),
+            directory: self.directory.clone(),
             seed: self.options.seed,
             planned: self.cases.len(),
             machine: machine(),

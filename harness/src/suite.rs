@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::{Capability, Case, CaseResult};
 use crate::context::CaseContext;
+use crate::known::Known;
 
 /// Cases about one kind of subject.
 pub trait Suite: Sync {
@@ -78,6 +79,8 @@ pub struct PlannedCase {
     pub requires: &'static [Capability],
     /// Why it will not run, if so.
     pub skip: Option<String>,
+    /// What is known about its failure, if that is expected.
+    pub known: Option<Known>,
     run: Arc<dyn Fn(CaseContext) -> BoxFuture<'static, CaseResult> + Send + Sync>,
 }
 
@@ -108,6 +111,7 @@ impl PlannedCase {
             checks: case.checks,
             batch,
             requires: case.requires,
+            known: None,
             skip: missing.map(|capability| capability.missing().to_owned()),
             run: Arc::new(move |context| {
                 let subject = Arc::clone(&subject);

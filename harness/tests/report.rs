@@ -17,7 +17,16 @@ fn id(name: &str) -> CaseId {
 }
 
 fn case(name: &str, checks: &str, batch: Batch, duration_ms: u64, outcome: Outcome) -> CaseRecord {
-    CaseRecord { id: id(name), checks: checks.to_owned(), batch, outcome, duration_ms, kept: Vec::new() }
+    CaseRecord {
+        id: id(name),
+        checks: checks.to_owned(),
+        batch,
+        outcome,
+        known: None,
+        duration_ms,
+        kept: Vec::new(),
+        findings: Vec::new(),
+    }
 }
 
 fn latency(batch_rows: usize, workers: usize, p50_us: f64, rows_per_second: f64) -> LatencyRecord {
@@ -42,6 +51,7 @@ fn record() -> RunRecord {
         proofmark_version: "0.1.0".to_owned(),
         started_at: "2025-02-28T09:30:00Z".parse().unwrap(),
         command: "proofmark run".to_owned(),
+        directory: None,
         seed: 2_890_417,
         planned: 14,
         machine: MachineRecord {
@@ -112,20 +122,20 @@ fn snapshots() -> insta::Settings {
 
 #[test]
 fn terminal_in_80_columns() {
-    let text = terminal::render(&record(), Look { width: 80, colour: false });
+    let text = terminal::render(&record(), Look { width: 80, colour: false, unicode: true });
     snapshots().bind(|| insta::assert_snapshot!("report__terminal_80", text));
 }
 
 #[test]
 fn terminal_in_120_columns() {
-    let text = terminal::render(&record(), Look { width: 120, colour: false });
+    let text = terminal::render(&record(), Look { width: 120, colour: false, unicode: true });
     snapshots().bind(|| insta::assert_snapshot!("report__terminal_120", text));
 }
 
 #[test]
 fn colour_changes_nothing_but_the_colour() {
-    let plain = terminal::render(&record(), Look { width: 80, colour: false });
-    let colour = terminal::render(&record(), Look { width: 80, colour: true });
+    let plain = terminal::render(&record(), Look { width: 80, colour: false, unicode: true });
+    let colour = terminal::render(&record(), Look { width: 80, colour: true, unicode: true });
     let mut stripped = String::new();
     let mut rest = colour.as_str();
     while let Some((text, sequence)) = rest.split_once("\x1b[") {
@@ -140,7 +150,7 @@ fn an_empty_run_says_so() {
     let mut record = record();
     record.cases.clear();
     record.latencies.clear();
-    let text = terminal::render(&record, Look { width: 80, colour: false });
+    let text = terminal::render(&record, Look { width: 80, colour: false, unicode: true });
     assert!(text.contains("nothing ran"), "{text}");
     assert!(html::render(&record).unwrap().contains("Nothing ran"));
 }
@@ -207,7 +217,7 @@ fn an_interrupted_run_has_not_passed() {
     let mut record = record();
     record.cases.retain(|case| matches!(case.outcome, Outcome::Passed | Outcome::Skipped { .. }));
     record.footer.interrupted = Some(Signal::Interrupt);
-    let look = Look { width: 120, colour: false };
+    let look = Look { width: 120, colour: false, unicode: true };
     let last = terminal::summary(&record, look);
     assert!(last.starts_with('-') && last.contains("interrupted by SIGINT"), "{last}");
     assert!(html::render(&record).unwrap().contains("The run was interrupted"));

@@ -16,6 +16,8 @@ use proofmark_harness::case::{Capability, Case, CaseError, CaseResult};
 use proofmark_harness::context::CaseContext;
 use proofmark_harness::environment::Environment;
 use proofmark_harness::event::{LatencyRecord, Outcome, RunEvent, RunRecord, Signal};
+use proofmark_harness::exit::Exit;
+use proofmark_harness::known::Known;
 use proofmark_harness::runner::{Options, run_all, run_case};
 use proofmark_harness::server::ServerChoice;
 use proofmark_harness::session::Session;
@@ -330,7 +332,13 @@ async fn an_interrupted_run_gives_up_what_runs_and_begins_nothing() {
     cases[0].batch = Batch::Compute;
     let planned = cases.len();
     let options = Options { concurrency: 3, ..options() };
-    let session = Session { command: "proofmark run".to_owned(), cases, server: ServerChoice::Auto, options };
+    let session = Session {
+        command: "proofmark run".to_owned(),
+        directory: None,
+        cases,
+        server: ServerChoice::Auto,
+        options,
+    };
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let (stop, stopping) = watch::channel(None);
     let run = tokio::spawn(async move { session.run(sender, stopping).await.map(|()| session.header()) });
@@ -371,4 +379,50 @@ async fn an_interrupted_run_gives_up_what_runs_and_begins_nothing() {
         assert!(Instant::now() < deadline, "the case under way was not given up");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_known_failure_is_run_and_told_as_such() {
+    let listed = |name: &str, says: &str| {
+        let known = Known {
+            case: format!("fake::subject::{name}"),
+            says: says.to_owned(),
+            reason: "upstream is broken".to_owned(),
+            upstream: "https://example.org/1".to_owned(),
+        };
+        let mut planned = named(name, "subject", Batch::Compute, &Arc::default());
+        planned.known = Some(known);
+        planned
+    };
+    let cases = vec![
+        listed("fails", "more than 2"),
+        listed("passes", "more than 2"),
+        listed("fails_with_detail", "nonsense"),
+    ];
+    let mut record = RunRecord::new(
+        Session {
+            command: String::new(),
+            directory: None,
+            cases: Vec::new(),
+            server: ServerChoice::Auto,
+            options: options(),
+        }
+        .header(),
+    );
+    events(cases, options()).await.iter().for_each(|event| record.apply(event));
+    let case = |name: &str| record.cases.iter().find(|case| case.id.case == name).unwrap();
+    let known = case("fails");
+    assert!(matches!(known.outcome, Outcome::Failed { .. }), "the outcome stays honest: {known:?}");
+    assert_eq!(known.known.as_ref().unwrap().to_string(), "upstream is broken (https://example.org/1)");
+    assert!(!known.is_failure());
+    let stale = case("passes");
+    assert!(stale.is_failure() && stale.outcome.explanation().contains("remove it from"), "{stale:?}");
+    let other = case("fails_with_detail");
+    assert!(
+        other.is_failure() && other.outcome.explanation().contains("found another: expected this"),
+        "{other:?}"
+    );
+    assert_eq!(Exit::of(&record), Exit::Failed);
+    record.cases.retain(|case| case.known.is_some());
+    assert_eq!(Exit::of(&record), Exit::Passed);
 }

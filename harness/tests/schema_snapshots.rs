@@ -15,8 +15,8 @@ async fn schema_of_every_version() {
     let environment = Arc::new(Environment::shared(ServerChoice::Auto));
     let id = CaseId { suite: "migrations".into(), subject: "reference".into(), case: "snapshots".into() };
     let context = CaseContext::new(id, 0, Arc::clone(&environment));
-    let migrations = Arc::new(MigrationSet::reference());
-    let subject = MigrationSubject { context: context.clone(), migrations, snapshots: Arc::default() };
+    let migrations = MigrationSet::reference();
+    let subject = MigrationSubject::new(context.clone(), "reference", migrations, Snapshots::default());
     let snapshots = Snapshots::take(&subject).await.unwrap();
     context.release().await;
     environment.shutdown().await.unwrap();

@@ -13,8 +13,10 @@
 mod explanations;
 #[path = "self_test/latency.rs"]
 mod latency;
-#[path = "self_test/migrations.rs"]
+#[path = "self_test/migrations/mod.rs"]
 mod migrations;
+#[path = "self_test/migrators.rs"]
+mod migrators;
 #[path = "self_test/repositories.rs"]
 mod repositories;
 
@@ -35,7 +37,13 @@ use tokio::runtime::Runtime;
 
 const _: () = assert_every_case_has_a_mutant(suites::explanations::CASES, explanations::MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::latency::CASES, latency::MUTANTS);
-const _: () = assert_every_case_has_a_mutant(suites::migrations::CASES, migrations::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrations::files::CASES, migrations::files::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrations::replay::CASES, migrations::replay::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrations::traffic::CASES, migrations::traffic::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrations::quality::CASES, migrations::quality::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrations::crash::CASES, migrations::crash::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrators::CASES, migrators::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrators::LIST_CASES, migrators::LIST_MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::repositories::CASES, repositories::MUTANTS);
 
 /// Generated data is the same in every run: whether a fault is found must not be a matter of luck.
@@ -48,13 +56,18 @@ static ENVIRONMENT: LazyLock<Arc<Environment>> =
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
-    add(&mut trials, &suites::migrations::MigrationSuite, suites::migrations::CASES, migrations::MUTANTS);
     let (suite, sound) = (&suites::migrations::MigrationSuite, migrations::sound_subject);
-    for case in suites::migrations::CASES {
+    for (cases, mutants) in suites::migrations::GROUPS.into_iter().zip(migrations::MUTANTS) {
+        add(&mut trials, suite, cases, mutants);
+    }
+    for case in suites::migrations::GROUPS.into_iter().flatten() {
         let planned = PlannedCase::new(suite, "sound", case, Batch::Database, &Capability::ALL, sound);
         let name = format!("{}::{}::accepts::a_sound_set", suite.name(), case.name);
         trials.push(Trial::test(name, move || is_accepted(&planned)));
     }
+    let suite = &suites::migrators::MigratorsSuite;
+    add(&mut trials, suite, suites::migrators::CASES, migrators::MUTANTS);
+    add(&mut trials, suite, suites::migrators::LIST_CASES, migrators::LIST_MUTANTS);
     add(&mut trials, &suites::repositories::RepositorySuite, suites::repositories::CASES, repositories::MUTANTS);
     add(&mut trials, &suites::explanations::ExplanationSuite, suites::explanations::CASES, explanations::MUTANTS);
     add(&mut trials, &suites::latency::LatencySuite, suites::latency::CASES, latency::MUTANTS);

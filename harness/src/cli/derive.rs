@@ -11,7 +11,7 @@ use super::output::{Outputs, Reports, last_run};
 use super::screen::Screen;
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("wanted").args(["junit", "html"]).required(true).multiple(true))]
+#[command(group = ArgGroup::new("wanted").args(["junit", "html", "sarif"]).required(true).multiple(true))]
 pub(crate) struct ReportArguments {
     /// The recorded run, as `proofmark run --json` writes it
     run: PathBuf,

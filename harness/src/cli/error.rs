@@ -7,7 +7,8 @@ use proofmark::explain::ExplainError;
 use proofmark::model::ModelError;
 use proofmark_harness::environment::EnvironmentError;
 use proofmark_harness::exit::Exit;
-use proofmark_harness::migration_set::MigrationSetError;
+use proofmark_harness::migrations::policy::{BaselineError, ConfigError};
+use proofmark_harness::migrations::source;
 use proofmark_harness::report::json::ReadError;
 #[cfg(feature = "containers")]
 use proofmark_harness::server::ServerChoice;
@@ -30,7 +31,11 @@ pub(crate) enum CliError {
     #[error("expected a server that stays, found none; start it with `proofmark db up`")]
     NoServer,
     #[error(transparent)]
-    Migrations(#[from] MigrationSetError),
+    Project(#[from] source::ReadError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
     #[error("in {}", path.display())]
     Model { path: PathBuf, source: ModelError },
     #[error("{}: {message}", path.display())]
@@ -71,7 +76,9 @@ impl CliError {
             #[cfg(feature = "containers")]
             Self::Image { .. } => Exit::Usage,
             Self::Server(_)
-            | Self::Migrations(_)
+            | Self::Project(_)
+            | Self::Config(_)
+            | Self::Baseline(_)
             | Self::Model { .. }
             | Self::Data { .. }
             | Self::OutputFormat { .. }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -66,19 +66,35 @@ pub(crate) struct Execution {
     /// The most cases at one time; as many as there are processors unless given
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u16>::new().range(1..=1024))]
     jobs: Option<u16>,
-    /// The time that a case may take, in seconds
+    /// The time that a case may take, in seconds; 60 unless given, and 900 for the cases of `migrations`
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value_t = CASE_TIME_LIMIT.as_secs(),
         value_parser = RangedU64ValueParser::<u64>::new().range(1..=86_400),
     )]
-    time_limit: u64,
+    time_limit: Option<u64>,
     /// Write the recorded run as JSON; `proofmark audit` finds the last one without it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
     reports: Reports,
+}
+
+/// What is done with the record of a run; says what to tell about it.
+pub(crate) type After<'a> = &'a dyn Fn(&RunRecord) -> Result<Vec<String>, CliError>;
+
+/// Cases to be run, and what a command adds to it.
+pub(crate) struct Task<'a> {
+    /// What a repetition begins with.
+    pub(crate) command: String,
+    /// Where the subject was read from, if it was.
+    pub(crate) directory: Option<&'a Path>,
+    /// The cases.
+    pub(crate) cases: Vec<PlannedCase>,
+    /// How long a case may take unless the user says otherwise.
+    pub(crate) time_limit: Duration,
+    /// What is done when all has run.
+    pub(crate) after: Option<After<'a>>,
 }
 
 impl Execution {
@@ -89,16 +105,22 @@ impl Execution {
         cases: Vec<PlannedCase>,
         screen: &mut Screen,
     ) -> Result<Exit, CliError> {
+        self.run_task(Task { command, directory: None, cases, time_limit: CASE_TIME_LIMIT, after: None }, screen)
+    }
+
+    /// The same for a command that adds to it.
+    pub(crate) fn run_task(&self, task: Task<'_>, screen: &mut Screen) -> Result<Exit, CliError> {
+        let directory = task.directory.map(|directory| directory.to_string_lossy().into_owned());
         let server = self.server.choice()?;
         let outputs = Outputs::check(self.json.as_deref(), &self.reports)?;
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let options = Options {
             seed: self.seed.unwrap_or_else(new_seed),
             concurrency: self.jobs.map_or(processors, usize::from),
-            time_limit: Duration::from_secs(self.time_limit),
+            time_limit: self.time_limit.map_or(task.time_limit, Duration::from_secs),
             keep: true,
         };
-        let session = Session { command, cases, server, options };
+        let session = Session { command: task.command, directory, cases: task.cases, server, options };
         let runtime = Builder::new_multi_thread()
             .worker_threads(processors.max(2))
             .enable_all()
@@ -106,7 +128,7 @@ impl Execution {
             .map_err(CliError::Runtime)?;
         let ended = runtime.block_on(follow(&session, screen));
         let exit = ended.and_then(|(record, result)| {
-            conclude(&record, &outputs, screen)?;
+            conclude(&record, &outputs, task.after, screen)?;
             result?;
             Ok(Exit::of(&record))
         });
@@ -155,7 +177,12 @@ async fn follow(session: &Session, screen: &mut Screen) -> Result<(RunRecord, Re
 }
 
 /// Writes the files, then the tables.
-fn conclude(record: &RunRecord, outputs: &Outputs, screen: &mut Screen) -> Result<(), CliError> {
+fn conclude(
+    record: &RunRecord,
+    outputs: &Outputs,
+    after: Option<After<'_>>,
+    screen: &mut Screen,
+) -> Result<(), CliError> {
     let mut written = Vec::new();
     if let Some(path) = last_run() {
         match record_last(&path, record) {
@@ -170,6 +197,10 @@ fn conclude(record: &RunRecord, outputs: &Outputs, screen: &mut Screen) -> Resul
     if let Ok(files) = &files {
         written.extend(files.iter().map(|path| format!("wrote {}", path.display())));
     }
+    let done = after.map(|after| after(record));
+    if let Some(Ok(lines)) = &done {
+        written.extend(lines.iter().cloned());
+    }
     let look = screen.stdout;
     let mut text = format!("\n{}", terminal::body(record, look));
     for line in written {
@@ -177,7 +208,8 @@ fn conclude(record: &RunRecord, outputs: &Outputs, screen: &mut Screen) -> Resul
         text.push('\n');
     }
     screen.print(&text)?;
-    files.map(drop)
+    files.map(drop)?;
+    done.transpose().map(drop)
 }
 
 /// Turns the first signal into a request to stop; the second one ends the process, and what it started ends itself.

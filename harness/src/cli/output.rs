@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proofmark_harness::event::RunRecord;
-use proofmark_harness::report::{html, json, junit};
+use proofmark_harness::report::{html, json, junit, sarif};
 use tempfile::NamedTempFile;
 
 use super::error::CliError;
@@ -22,6 +22,9 @@ pub(crate) struct Reports {
     /// Write an HTML report, one page that needs nothing else
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the findings as SARIF 2.1.0, for annotations where code is reviewed
+    #[arg(long, value_name = "FILE")]
+    sarif: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +32,7 @@ enum Format {
     Json,
     Junit,
     Html,
+    Sarif,
 }
 
 /// Files to be written once there is a record.
@@ -44,6 +48,7 @@ impl Outputs {
             (Format::Json, json),
             (Format::Junit, reports.junit.as_deref()),
             (Format::Html, reports.html.as_deref()),
+            (Format::Sarif, reports.sarif.as_deref()),
         ];
         let mut files: Vec<(Format, PathBuf)> = Vec::new();
         for (format, path) in wanted {
@@ -65,6 +70,7 @@ impl Outputs {
                 Format::Json => json::to_string(record).map_err(|error| render(error.into()))?,
                 Format::Junit => junit::render(record).map_err(|error| render(error.into()))?,
                 Format::Html => html::render(record).map_err(|error| render(error.into()))?,
+                Format::Sarif => sarif::render(record).map_err(|error| render(error.into()))?,
             };
             replace(path, &text).map_err(|source| CliError::Write { path: path.clone(), source })?;
         }

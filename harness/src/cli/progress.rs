@@ -68,7 +68,7 @@ impl Progress {
     fn finished(&mut self, case: &CaseRecord, screen: &Screen) {
         self.running.retain(|id| *id != case.id);
         self.bar.inc(1);
-        if matches!(Standing::of(&case.outcome), Standing::Failed | Standing::Errored) {
+        if matches!(Standing::of(case), Standing::Failed | Standing::Errored) {
             self.failed += 1;
             self.bar.suspend(|| screen.note(&terminal::problem_line(case, screen.stderr)));
         }

@@ -75,7 +75,17 @@ fn look(stream: &impl AsFd, is_terminal: bool) -> Look {
     Look {
         width: if is_terminal && width > 0 { width } else { WIDTH_ELSEWHERE },
         colour: is_terminal && !is_set("NO_COLOR", None) && !is_set("TERM", Some("dumb")),
+        // Files and logs are UTF-8, whatever the terminal is.
+        unicode: !is_terminal || shows_unicode(),
     }
+}
+
+/// Whether the terminal is said to show more than ASCII.
+fn shows_unicode() -> bool {
+    let of = |variable: &&str| std::env::var(variable).ok().filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(of).unwrap_or_default().to_ascii_lowercase();
+    let is_utf8 = locale.contains("utf-8") || locale.contains("utf8");
+    is_utf8 && !is_set("TERM", Some("linux")) && !is_set("TERM", Some("dumb"))
 }
 
 /// Whether a variable is set and not empty, or has a certain value.

@@ -5,16 +5,21 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use crate::event::{CaseRecord, LatencyRecord, Outcome, RunHeader, RunRecord};
+use crate::event::{CaseRecord, Finding, LatencyRecord, Outcome, RunHeader, RunRecord};
+use crate::report::findings::{self, Excerpt, Room};
 use crate::report::text::clean;
+use crate::report::verdict::Lines;
 use crate::report::{
-    Area, Counts, Standing, areas, duration_text, latency_text, latency_title, plural, problems, rate_text,
-    rerun_commands,
+    Area, Counts, Standing, areas, duration_text, explanation_beside_findings, latency_text, latency_title,
+    plural, problems, rate_text, rerun_commands,
 };
 
 /// The name ends in `.html` so that the engine escapes whatever it puts into the page.
 const TEMPLATE_NAME: &str = "report.html";
 const TEMPLATE: &str = include_str!("report.html");
+
+/// The most findings that a page holds.
+const ROOM: Room = Room { errors: 500, warnings: 200, notes: 100 };
 
 /// Renders a record.
 ///
@@ -38,9 +43,51 @@ struct Page<'a> {
     counts: Counts,
     standing: &'static str,
     verdict: &'static str,
+    /// How many findings there are, and how many of them there is no room for; empty if there are none.
+    found: String,
+    found_elsewhere: String,
+    files: Vec<FileView>,
+    migrations: Option<Lines>,
     groups: Vec<Group<'a>>,
     problems: Vec<Problem<'a>>,
     chart: Option<Chart>,
+}
+
+/// What was found in one file.
+#[derive(Serialize)]
+struct FileView {
+    name: String,
+    findings: Vec<FindingView>,
+}
+
+#[derive(Serialize)]
+struct FindingView {
+    level: &'static str,
+    check: String,
+    /// Line and column, if it has a place.
+    at: Option<String>,
+    object: String,
+    message: String,
+    help: String,
+    /// The number of the excerpt's first line.
+    line: usize,
+    excerpt: Option<Excerpt>,
+}
+
+impl FindingView {
+    fn new(finding: &Finding) -> Self {
+        let place = finding.place.as_ref();
+        Self {
+            level: finding.level.name(),
+            check: clean(&finding.check),
+            at: place.map(|place| format!("{}:{}", place.line, place.column)),
+            object: clean(&finding.object),
+            message: clean(&finding.message),
+            help: clean(&finding.help),
+            line: place.map_or(1, |place| place.excerpt_line),
+            excerpt: place.map(Excerpt::of).filter(|excerpt| !excerpt.text().trim().is_empty()),
+        }
+    }
 }
 
 /// Areas of one suite of which the same was checked.
@@ -97,7 +144,21 @@ impl<'a> Page<'a> {
     fn new(record: &'a RunRecord) -> Self {
         let counts = Counts::of(&record.cases);
         let standing = Standing::of_run(record);
+        let selection = findings::select(record, ROOM);
+        let files = selection.files.iter().map(|file| FileView {
+            name: file
+                .file
+                .map_or_else(|| "In no file".to_owned(), |name| clean(&findings::path(&record.header, name))),
+            findings: file.findings.iter().copied().map(FindingView::new).collect(),
+        });
         Self {
+            migrations: record.verdict.as_ref().map(|verdict| {
+                let lines = Lines::of(verdict);
+                Lines { rest: lines.rest.iter().map(|line| clean(line)).collect(), ..lines }
+            }),
+            found: selection.all.words(),
+            found_elsewhere: selection.left_out.words(),
+            files: files.collect(),
             record,
             started: record.header.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
             duration: duration_text(record.footer.duration_ms),
@@ -107,12 +168,14 @@ impl<'a> Page<'a> {
             counts,
             standing: class(standing),
             verdict: match standing {
+                Standing::Passed if counts.known > 0 => "All checks that ran passed, but for known failures",
                 Standing::Passed if counts.not_run == 0 => "All checks passed",
                 Standing::Passed => "All checks that ran passed",
                 Standing::Failed => "A subject failed",
                 Standing::Errored => "The environment or the harness is broken",
                 Standing::NotRun if record.footer.interrupted.is_some() => "The run was interrupted",
                 Standing::NotRun => "Nothing ran",
+                Standing::Known => "All that ran failed as is known",
             },
             groups: groups(record),
             problems: problems(record).map(|case| Problem::new(case, &record.header)).collect(),
@@ -139,13 +202,13 @@ impl<'a> AreaView<'a> {
         let anchor = format!("{}::{}", area.suite, area.subject);
         let counts = area.counts();
         let mut cases = area.cases.clone();
-        cases.sort_by_key(|case| rank(Standing::of(&case.outcome)));
+        cases.sort_by_key(|case| rank(Standing::of(case)));
         let mut reasons: Vec<String> = Vec::new();
         let mut above = None;
         let cases = cases
             .into_iter()
             .map(|case| {
-                let standing = Standing::of(&case.outcome);
+                let standing = Standing::of(case);
                 if let Outcome::Skipped { reason } = &case.outcome
                     && !reasons.contains(reason)
                 {
@@ -159,9 +222,11 @@ impl<'a> AreaView<'a> {
                     checks: &case.checks,
                     standing: class(standing),
                     mark: standing.mark(),
-                    word: case.outcome.word(),
+                    word: if case.known.is_some() { "known failure" } else { case.outcome.word() },
                     duration: duration_text(case.duration_ms),
-                    explanation: clean(&case.outcome.explanation()),
+                    explanation: clean(
+                        &case.known.as_ref().map_or_else(|| case.outcome.explanation(), ToString::to_string),
+                    ),
                     is_problem: matches!(standing, Standing::Failed | Standing::Errored),
                 }
             })
@@ -188,7 +253,7 @@ impl<'a> AreaView<'a> {
 
 impl<'a> Problem<'a> {
     fn new(case: &'a CaseRecord, header: &RunHeader) -> Self {
-        let standing = Standing::of(&case.outcome);
+        let standing = Standing::of(case);
         Self {
             anchor: format!("problem::{}", case.id),
             id: case.id.to_string(),
@@ -197,7 +262,7 @@ impl<'a> Problem<'a> {
             mark: standing.mark(),
             word: case.outcome.word(),
             duration: duration_text(case.duration_ms),
-            explanation: clean(&case.outcome.explanation()),
+            explanation: clean(&explanation_beside_findings(case)),
             rerun: [rerun_commands(&header.command, &case.id, header.seed), case.kept.clone()].concat(),
         }
     }
@@ -292,6 +357,7 @@ fn class(standing: Standing) -> &'static str {
         Standing::Failed => "failed",
         Standing::Errored => "errored",
         Standing::NotRun => "not-run",
+        Standing::Known => "known",
     }
 }
 
@@ -301,6 +367,7 @@ fn rank(standing: Standing) -> u8 {
         Standing::Failed => 0,
         Standing::Errored => 1,
         Standing::NotRun => 2,
-        Standing::Passed => 3,
+        Standing::Known => 3,
+        Standing::Passed => 4,
     }
 }

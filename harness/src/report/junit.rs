@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use crate::event::{CaseRecord, Outcome, RunHeader, RunRecord};
-use crate::report::{areas, rerun_commands};
+use crate::event::{CaseRecord, Finding, Outcome, RunHeader, RunRecord};
+use crate::report::findings::{self, Excerpt};
+use crate::report::{areas, plural, rerun_commands};
+
+/// The most findings of one case that are written out.
+const FINDINGS_MAX: usize = 100;
 
 /// Renders a record.
 ///
@@ -43,11 +47,48 @@ fn test_case(case: &CaseRecord, header: &RunHeader) -> TestCase {
         .set_time(Duration::from_millis(case.duration_ms))
         .add_property(("checks", case.checks.as_str()))
         .add_property(("batch", case.batch.name()));
+    // What failed the case stands in its failure; the rest is worth reading all the same.
+    let rest = text_of(&case.findings, header, |finding| finding.waiver.is_none() && !finding.counts());
+    if !rest.is_empty() {
+        test.set_system_out(rest);
+    }
     test
 }
 
+/// Findings as text, each with its place as `file:line:column`.
+fn text_of(findings: &[Finding], header: &RunHeader, wanted: fn(&Finding) -> bool) -> String {
+    let mut texts: Vec<String> = findings
+        .iter()
+        .filter(|finding| wanted(finding))
+        .take(FINDINGS_MAX)
+        .map(|finding| {
+            let (location, excerpt) = finding.place.as_ref().map_or_else(Default::default, |place| {
+                let lines = Excerpt::of(place).text();
+                let lines: String = lines.lines().map(|line| format!("\n    {line}")).collect();
+                (format!("{}: ", findings::location(header, place)), lines)
+            });
+            let help = if finding.help.is_empty() { String::new() } else { format!("\n  help: {}", finding.help) };
+            let level = finding.level.name();
+            format!("{location}{level}: {}: {}{excerpt}{help}", finding.object, finding.message)
+        })
+        .collect();
+    let left_out = findings.iter().filter(|finding| wanted(finding)).count().saturating_sub(FINDINGS_MAX);
+    if left_out > 0 {
+        texts.push(format!("... and {} in the recorded run", plural(left_out, "more finding")));
+    }
+    texts.join("\n\n")
+}
+
 fn status(case: &CaseRecord, header: &RunHeader) -> TestCaseStatus {
-    let explanation = case.outcome.explanation();
+    if let Some(known) = &case.known {
+        let mut status = TestCaseStatus::skipped();
+        status
+            .set_type("known failure")
+            .set_message(known.to_string())
+            .set_description(case.outcome.explanation());
+        return status;
+    }
+    let mut explanation = case.outcome.explanation();
     let kind = match case.outcome {
         Outcome::Passed => return TestCaseStatus::success(),
         Outcome::Skipped { .. } => {
@@ -59,10 +100,12 @@ fn status(case: &CaseRecord, header: &RunHeader) -> TestCaseStatus {
         Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut { .. } => NonSuccessKind::Failure,
     };
     let mut status = TestCaseStatus::non_success(kind);
+    status.set_message(explanation.lines().next().unwrap_or_default());
+    let counting = text_of(&case.findings, header, Finding::counts);
+    if matches!(case.outcome, Outcome::Failed { .. }) && !counting.is_empty() {
+        explanation = counting;
+    }
     let rerun = [rerun_commands(&header.command, &case.id, header.seed), case.kept.clone()].concat().join("\n");
-    status
-        .set_type(case.outcome.word())
-        .set_message(explanation.lines().next().unwrap_or_default())
-        .set_description(format!("{explanation}\n\n{rerun}"));
+    status.set_type(case.outcome.word()).set_description(format!("{explanation}\n\n{rerun}"));
     status
 }

@@ -1,11 +1,19 @@
 //! Reports: each a pure function of a recorded run. What several of them show alike is worked out here.
 
+pub mod findings;
 #[cfg(feature = "cli")]
 pub mod html;
 pub mod json;
 pub mod junit;
+#[cfg(feature = "cli")]
+mod labels;
+mod pages;
+pub mod sarif;
+#[cfg(feature = "cli")]
 pub mod terminal;
 pub mod text;
+#[cfg(feature = "cli")]
+mod verdict;
 
 use crate::event::{CaseRecord, LatencyRecord, Outcome, RUN_COMMAND, RunRecord};
 use crate::suite::CaseId;
@@ -24,6 +32,8 @@ pub struct Counts {
     pub errored: usize,
     /// Not run.
     pub not_run: usize,
+    /// Failed as is known and listed.
+    pub known: usize,
 }
 
 impl Counts {
@@ -32,23 +42,26 @@ impl Counts {
         let mut counts = Self::default();
         for case in cases {
             counts.cases += 1;
-            match case.outcome {
-                Outcome::Passed => counts.passed += 1,
-                Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut { .. } => counts.failed += 1,
-                Outcome::Errored { .. } => counts.errored += 1,
-                Outcome::Skipped { .. } => counts.not_run += 1,
+            match Standing::of(case) {
+                Standing::Passed => counts.passed += 1,
+                Standing::Failed => counts.failed += 1,
+                Standing::Errored => counts.errored += 1,
+                Standing::NotRun => counts.not_run += 1,
+                Standing::Known => counts.known += 1,
             }
         }
         counts
     }
 
-    /// The worst that happened, as one of four standings.
+    /// The worst that happened, as one of its standings.
     #[must_use]
     pub fn standing(&self) -> Standing {
         if self.errored > 0 {
             Standing::Errored
         } else if self.failed > 0 {
             Standing::Failed
+        } else if self.known > 0 {
+            Standing::Known
         } else if self.passed > 0 {
             Standing::Passed
         } else {
@@ -68,13 +81,16 @@ pub enum Standing {
     Errored,
     /// Nothing ran.
     NotRun,
+    /// Some or all failed, but only as is known.
+    Known,
 }
 
 impl Standing {
     /// The standing of one case.
     #[must_use]
-    pub fn of(outcome: &Outcome) -> Self {
-        match outcome {
+    pub fn of(case: &CaseRecord) -> Self {
+        match case.outcome {
+            _ if case.known.is_some() => Self::Known,
             Outcome::Passed => Self::Passed,
             Outcome::Errored { .. } => Self::Errored,
             Outcome::Skipped { .. } => Self::NotRun,
@@ -85,8 +101,11 @@ impl Standing {
     /// The standing of a whole run: one that was interrupted has not passed, however well it began.
     #[must_use]
     pub fn of_run(record: &RunRecord) -> Self {
-        match Counts::of(&record.cases).standing() {
-            Self::Passed if record.footer.interrupted.is_some() => Self::NotRun,
+        let counts = Counts::of(&record.cases);
+        match counts.standing() {
+            Self::Passed | Self::Known if record.footer.interrupted.is_some() => Self::NotRun,
+            // What is known fails no run.
+            Self::Known if counts.passed > 0 => Self::Passed,
             standing => standing,
         }
     }
@@ -99,6 +118,7 @@ impl Standing {
             Self::Failed => '✗',
             Self::Errored => '!',
             Self::NotRun => '-',
+            Self::Known => '~',
         }
     }
 }
@@ -158,7 +178,16 @@ pub fn areas(record: &RunRecord) -> Vec<Area<'_>> {
 
 /// The cases that did not pass although they ran, in the record's order.
 pub fn problems(record: &RunRecord) -> impl Iterator<Item = &CaseRecord> {
-    record.cases.iter().filter(|case| matches!(Standing::of(&case.outcome), Standing::Failed | Standing::Errored))
+    record.cases.iter().filter(|case| matches!(Standing::of(case), Standing::Failed | Standing::Errored))
+}
+
+/// What there is to say about a case where its findings are shown as well, with their places.
+#[must_use]
+pub fn explanation_beside_findings(case: &CaseRecord) -> String {
+    match (&case.outcome, case.findings.iter().filter(|finding| finding.counts()).count()) {
+        (Outcome::Failed { .. }, count @ 1..) => format!("{} among the findings", plural(count, "error")),
+        (outcome, _) => outcome.explanation(),
+    }
 }
 
 /// The commands that repeat one case with the same generated data: the one that ran it, and where every case is a test,
@@ -236,8 +265,34 @@ pub fn plural(count: usize, noun: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::event::{MachineRecord, RunHeader};
+    use crate::suite::Batch;
+
+    /// A run of one case that failed.
+    pub(crate) fn record() -> RunRecord {
+        let mut record = RunRecord::new(RunHeader {
+            proofmark_version: "0.0.0".to_owned(),
+            started_at: chrono::DateTime::UNIX_EPOCH,
+            command: "proofmark migrations db".to_owned(),
+            directory: Some("db".to_owned()),
+            seed: 1,
+            planned: 1,
+            machine: MachineRecord { platform: String::new(), processor: String::new(), parallelism: 1 },
+        });
+        record.cases.push(CaseRecord {
+            id: CaseId { suite: "migrations".to_owned(), subject: "db".to_owned(), case: "keys".to_owned() },
+            checks: "keys are indexed".to_owned(),
+            batch: Batch::Database,
+            outcome: Outcome::Failed { message: "m".to_owned(), detail: None },
+            known: None,
+            duration_ms: 0,
+            kept: Vec::new(),
+            findings: Vec::new(),
+        });
+        record
+    }
 
     #[test]
     fn numbers_are_readable() {

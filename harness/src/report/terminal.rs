@@ -1,13 +1,16 @@
-//! The recorded run as text: the audit table, the latencies, what failed and how to repeat it.
+//! The recorded run as text: the findings in the subject's files, the audit table, the latencies, what failed and how
+//! to repeat it.
 
 use std::fmt::Write as _;
 
-use crate::event::{CaseRecord, LatencyRecord, Outcome, RunHeader, RunRecord, ServerRecord};
+use crate::event::{CaseRecord, Finding, LatencyRecord, Level, Outcome, RunHeader, RunRecord, ServerRecord};
+use crate::report::findings::{self, FindingCounts, Room};
 pub use crate::report::text::{Look, Tone};
-use crate::report::text::{clean, cut, wrap};
+use crate::report::text::{clean, cut, fitted, wrap};
+use crate::report::verdict::Lines;
 use crate::report::{
-    Area, Counts, Standing, areas, duration_text, latency_text, latency_title, plural, problems, rate_text,
-    rerun_commands,
+    Area, Counts, Standing, areas, duration_text, explanation_beside_findings, labels, latency_text,
+    latency_title, plural, problems, rate_text, rerun_commands,
 };
 
 /// Longer lines are hard to follow from a name to its numbers.
@@ -16,12 +19,16 @@ const WIDTH_MAX: usize = 110;
 const WIDTH_MIN: usize = 76;
 /// The width of the audit table's numbers.
 const NUMBERS_WIDTH: usize = 9 + 8 + 8 + 9 + 9 + 11;
+/// The most lines that say what was checked.
+const CHECKS_LINES_MAX: usize = 8;
 /// The most cases that are shown in full.
 const DETAILED_MAX: usize = 25;
 /// The most lines of a case's explanation.
 const DETAIL_LINES_MAX: usize = 60;
 /// The most cases that are named in one line of the audit table.
 const NAMES_MAX: usize = 6;
+/// The most findings that are shown in full.
+const ROOM: Room = Room { errors: 50, warnings: 20, notes: 10 };
 
 /// Renders a whole record, as `proofmark audit` shows it.
 #[must_use]
@@ -72,14 +79,16 @@ fn headline(name: &str, rest: &str, look: Look) -> String {
         };
         line(&mut text, &content);
     }
-    text
+    fitted(text, look)
 }
 
-/// All but the header: the audit table, the latencies, the problems and the summary.
+/// All but the header: the verdict, the findings, the audit table, the latencies, the problems and the summary.
 #[must_use]
 pub fn body(record: &RunRecord, look: Look) -> String {
     let look = Look { width: look.width.clamp(WIDTH_MIN, WIDTH_MAX), ..look };
     let mut text = String::new();
+    migration_verdict(&mut text, record, look);
+    found(&mut text, record, look);
     let areas = areas(record);
     if !areas.is_empty() {
         audit(&mut text, &areas, look);
@@ -88,7 +97,59 @@ pub fn body(record: &RunRecord, look: Look) -> String {
         latencies(&mut text, &record.latencies, look);
     }
     details(&mut text, record, look);
-    text + &summary(record, look)
+    fitted(text, look) + &summary(record, look)
+}
+
+/// How many of the subject's migrations apply, in the given order and in the best one found: the first thing to know.
+fn migration_verdict(text: &mut String, record: &RunRecord, look: Look) {
+    let Some(verdict) = &record.verdict else { return };
+    let verdict = Lines::of(verdict);
+    let (mark, tone) =
+        if verdict.is_good { (Standing::Passed, Tone::Good) } else { (Standing::Failed, Tone::Bad) };
+    line(text, &look.paint(tone, &format!("{} {}", mark.mark(), verdict.heading)));
+    for part in &verdict.rest {
+        for wrapped in wrap(&clean(part), look.width - 2) {
+            line(text, &format!("  {wrapped}"));
+        }
+    }
+    text.push('\n');
+}
+
+/// What was found in the subject's files, by file and line.
+fn found(text: &mut String, record: &RunRecord, look: Look) {
+    let selection = findings::select(record, ROOM);
+    if selection.all == FindingCounts::default() {
+        return;
+    }
+    let heading = look.paint(Tone::Strong, "FINDINGS");
+    line(text, &format!("{heading} {}", look.paint(Tone::Faint, &selection.all.words())));
+    rule(text, look);
+    for file in &selection.files {
+        let name = file.file.map_or_else(|| "in no file".to_owned(), |file| findings::path(&record.header, file));
+        line(text, &look.paint(Tone::Strong, &clean(&name)));
+        text.push('\n');
+        for finding in &file.findings {
+            let level = look.paint(level_tone(finding.level), finding.level.name());
+            line(text, &format!("{level} {}", clean(&finding.check)));
+            for labelled in labels::render(finding, &record.header, look).lines() {
+                line(text, labelled);
+            }
+            text.push('\n');
+        }
+    }
+    let left_out = selection.left_out.words();
+    if !left_out.is_empty() {
+        line(text, &look.paint(Tone::Strong, &format!("... and {left_out} more, in the recorded run")));
+        text.push('\n');
+    }
+}
+
+fn level_tone(level: Level) -> Tone {
+    match level {
+        Level::Note => Tone::Faint,
+        Level::Warning => Tone::Odd,
+        Level::Error => Tone::Bad,
+    }
 }
 
 /// The last line: totals, time and seed.
@@ -102,6 +163,7 @@ pub fn summary(record: &RunRecord, look: Look) -> String {
         (counts.failed, "failed", Tone::Bad),
         (counts.errored, "errored", Tone::Odd),
         (counts.not_run, "not run", Tone::Strong),
+        (counts.known, "failed as known", Tone::Strong),
     ] {
         if count > 0 {
             parts.push(look.paint(tone, &format!("{count} {word}")));
@@ -112,28 +174,30 @@ pub fn summary(record: &RunRecord, look: Look) -> String {
     }
     let rest = format!(" · {} · seed {}", duration_text(record.footer.duration_ms), record.header.seed);
     let interrupted = record.footer.interrupted.map(|signal| format!(" · interrupted by {}", signal.name()));
-    format!(
+    let text = format!(
         "{} {}{}{}\n",
         look.paint(tone(standing), &standing.mark().to_string()),
         parts.join(", "),
         rest,
         look.paint(Tone::Odd, &interrupted.unwrap_or_default()),
-    )
+    );
+    fitted(text, look)
 }
 
 /// One line about a case that ended badly, and one that says why.
 #[must_use]
 pub fn problem_line(case: &CaseRecord, look: Look) -> String {
-    let standing = Standing::of(&case.outcome);
+    let standing = Standing::of(case);
     let explanation = clean(&case.outcome.explanation());
     let head = format!("{} {}", standing.mark(), case.outcome.word());
-    format!(
+    let text = format!(
         "{} {} {}\n    {}",
         look.paint(tone(standing), &head),
         clean(&case.id.to_string()),
         look.paint(Tone::Faint, &format!("after {}", duration_text(case.duration_ms))),
         cut(explanation.lines().next().unwrap_or_default(), look.width.saturating_sub(4).max(40)),
-    )
+    );
+    fitted(text, look)
 }
 
 fn tone(standing: Standing) -> Tone {
@@ -141,7 +205,7 @@ fn tone(standing: Standing) -> Tone {
         Standing::Passed => Tone::Good,
         Standing::Failed => Tone::Bad,
         Standing::Errored => Tone::Odd,
-        Standing::NotRun => Tone::Faint,
+        Standing::NotRun | Standing::Known => Tone::Faint,
     }
 }
 
@@ -179,8 +243,13 @@ fn audit(text: &mut String, areas: &[Area<'_>], look: Look) {
         }
         // What was checked stands once above all subjects of which it is true.
         if !same_checks {
-            for wrapped in wrap(&clean(&area.checks().join("; ")), look.width - 2) {
-                line(text, &format!("  {}", look.paint(Tone::Faint, &wrapped)));
+            let wrapped = wrap(&clean(&area.checks().join("; ")), look.width - 2);
+            for wrapped in wrapped.iter().take(CHECKS_LINES_MAX) {
+                line(text, &format!("  {}", look.paint(Tone::Faint, wrapped)));
+            }
+            if wrapped.len() > CHECKS_LINES_MAX {
+                let all = format!("  ... {} in all", plural(area.checks().len(), "claim"));
+                line(text, &look.paint(Tone::Faint, &all));
             }
         }
         let counts = area.counts();
@@ -227,9 +296,12 @@ fn numbers(counts: Counts, duration_ms: u64, look: Look) -> String {
 fn exceptions(text: &mut String, area: &Area<'_>, look: Look) {
     let mut groups: Vec<(String, Standing, Vec<&str>)> = Vec::new();
     for case in &area.cases {
-        let standing = Standing::of(&case.outcome);
+        let standing = Standing::of(case);
         let title = match &case.outcome {
             Outcome::Passed => continue,
+            _ if case.known.is_some() => {
+                case.known.iter().map(|known| format!("known failure: {known}")).collect()
+            }
             Outcome::Skipped { reason } => format!("not run ({reason})"),
             other => other.word().to_owned(),
         };
@@ -284,21 +356,40 @@ fn latencies(text: &mut String, latencies: &[LatencyRecord], look: Look) {
     text.push('\n');
 }
 
+/// Whether the findings above have said all there is to say about a case.
+fn is_told_by_findings(case: &CaseRecord) -> bool {
+    matches!(case.outcome, Outcome::Failed { .. }) && case.findings.iter().any(Finding::counts)
+}
+
 fn details(text: &mut String, record: &RunRecord, look: Look) {
-    let count = problems(record).count();
+    let told: Vec<&CaseRecord> = problems(record).filter(|case| is_told_by_findings(case)).collect();
+    if let Some(first) = told.first() {
+        let cases = plural(told.len(), "case");
+        let again = rerun_commands(&record.header.command, &first.id, record.header.seed);
+        let content = format!("{cases} failed for the findings above; to run one again, for example:");
+        line(text, &look.paint(Tone::Faint, &content));
+        for command in again.iter().take(1) {
+            line(text, &format!("  {}", clean(command)));
+        }
+        for open in told.iter().flat_map(|case| &case.kept) {
+            line(text, &format!("  {}{}", look.paint(Tone::Faint, "its database, for a while: "), clean(open)));
+        }
+        text.push('\n');
+    }
+    let count = problems(record).filter(|case| !is_told_by_findings(case)).count();
     if count == 0 {
         return;
     }
     line(text, &look.paint(Tone::Strong, "WHAT WENT WRONG"));
     rule(text, look);
-    for case in problems(record).take(DETAILED_MAX) {
-        let standing = Standing::of(&case.outcome);
+    for case in problems(record).filter(|case| !is_told_by_findings(case)).take(DETAILED_MAX) {
+        let standing = Standing::of(case);
         let head = format!("{} {}", standing.mark(), case.outcome.word());
         let name = look.paint(Tone::Strong, &clean(&case.id.to_string()));
         let time = look.paint(Tone::Faint, &format!("after {}", duration_text(case.duration_ms)));
         line(text, &format!("{} {name} {time}", look.paint(tone(standing), &head)));
         line(text, &look.paint(Tone::Faint, &format!("  checks: {}", clean(&case.checks))));
-        let explanation = clean(&case.outcome.explanation());
+        let explanation = clean(&explanation_beside_findings(case));
         for explained in explanation.lines().take(DETAIL_LINES_MAX) {
             line(text, &format!("  {explained}"));
         }

@@ -7,6 +7,8 @@ pub struct Look {
     pub width: usize,
     /// Whether to colour it, with ANSI sequences.
     pub colour: bool,
+    /// Whether it may hold more than ASCII of ours; what a subject says is shown as it is.
+    pub unicode: bool,
 }
 
 /// What a piece of text is to be noticed as.
@@ -42,6 +44,26 @@ impl Look {
     }
 }
 
+/// The text as it can be shown: our marks and rules in ASCII where there is nothing else.
+#[cfg(feature = "cli")]
+#[must_use]
+pub(crate) fn fitted(text: String, look: Look) -> String {
+    if look.unicode {
+        return text;
+    }
+    // One for one, so that columns stay where they are.
+    let plain = |character| match character {
+        '─' => '-',
+        '✓' => '+',
+        '✗' => 'x',
+        '·' => '.',
+        '…' => '~',
+        'µ' => 'u',
+        other => other,
+    };
+    text.chars().map(plain).collect()
+}
+
 /// The text with its control characters made visible: what a subject says must not steer the terminal.
 #[must_use]
 pub fn clean(text: &str) -> String {
@@ -58,6 +80,7 @@ pub fn clean(text: &str) -> String {
 }
 
 /// Breaks a text into lines of at most `width` columns at its blanks; a longer word stands alone.
+#[cfg(feature = "cli")]
 #[must_use]
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -97,6 +120,7 @@ pub fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "cli")]
     #[test]
     fn lines_keep_to_their_width() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Server;
+use super::sandbox_roles::{drop_statement, role_of};
 use crate::supervisor::{Identity, Refusal};
 
 /// How many databases are made or dropped at one time: each keeps a processor of the server busy.
@@ -134,12 +135,24 @@ impl Admin {
             self.execute(format!("ALTER DATABASE {name} IS_TEMPLATE false")).await?;
         }
         match self.drop(&name).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(error) => match self.release_transactions(&name).await {
-                Ok(true) => self.drop(&name).await,
-                Ok(false) | Err(_) => Err(error),
+                Ok(true) => self.drop(&name).await?,
+                Ok(false) | Err(_) => return Err(error),
             },
         }
+        // A copy of the database may keep it; it goes with the last of them.
+        if let Err(refusal) = self.drop_role(&role_of(&name)).await {
+            tracing::debug!(database = name, ?refusal, "the role of a database stays for now");
+        }
+        Ok(())
+    }
+
+    /// Drops the role of a database for scripts, if there is one.
+    async fn drop_role(&self, role: &str) -> Result<(), Refusal> {
+        let statement = drop_statement(role);
+        let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.pool).await;
+        done.map(drop).map_err(|error| refusal(&format!("drop the role {role}"), &error))
     }
 
     /// Rolls back what was prepared in a database and would keep it from being dropped. Whether there was anything.
@@ -188,6 +201,13 @@ impl Admin {
         let mut result = Ok(());
         for id in ids {
             result = result.and(self.drop_with_id(id).await);
+        }
+        // Those that stayed, as something belonged to them in another database.
+        let query = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE starts_with(rolname, $1)";
+        let found = sqlx::query_scalar(query).bind(&self.prefix).fetch_all(&self.pool).await;
+        let roles: Vec<String> = found.map_err(|error| refusal("look for the roles of this run", &error))?;
+        for role in roles {
+            result = result.and(self.drop_role(&role).await);
         }
         result
     }

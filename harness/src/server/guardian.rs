@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::DatabaseUrl;
+use super::sandbox_roles::drop_statement;
 use crate::role::Role;
 
 /// How every database's name begins that we make on a server that is not ours.
@@ -127,6 +128,14 @@ async fn drop_databases(url: &DatabaseUrl, prefix: &str) -> Result<usize, sqlx::
                 result = Err(error);
                 break;
             }
+        }
+    }
+    let query = sqlx::query_scalar("SELECT rolname::text FROM pg_roles WHERE starts_with(rolname, $1)");
+    let roles: Vec<String> = query.bind(prefix).fetch_all(&mut connection).await?;
+    for role in roles {
+        let executed = sqlx::raw_sql(AssertSqlSafe(drop_statement(&role))).execute(&mut connection).await;
+        if let Err(error) = executed {
+            result = Err(error);
         }
     }
     let _ = connection.close().await;

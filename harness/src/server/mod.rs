@@ -20,6 +20,7 @@ mod own;
 mod owner;
 mod process;
 mod run_directory;
+pub(crate) mod sandbox_roles;
 mod watchdog;
 
 use std::fmt;
@@ -377,6 +378,17 @@ impl Server {
             Self::Container(server) => Ok(server.stop().await?),
             Self::External(_) => Ok(()),
         }
+    }
+}
+
+/// Whether nothing in the environment says that servers are not to be started from this machine's binaries. What is
+/// there on the disk is not looked at.
+#[must_use]
+pub fn may_be_local() -> bool {
+    let is_unset = |name| std::env::var_os(name).is_none_or(|text| text.is_empty());
+    match std::env::var_os(SERVER_VARIABLE).filter(|text| !text.is_empty()) {
+        Some(choice) => choice == "local" || choice == "auto",
+        None => is_unset(DATABASE_URL_VARIABLE),
     }
 }
 
