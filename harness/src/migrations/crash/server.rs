@@ -68,6 +68,7 @@ pub async fn crash_the_server(
     server.crash(Crash::Immediate).await;
     drop(session);
     server.restart().await?;
+    sandbox.reconnect().await?;
     let mut after = State::take(&sandbox).await?;
     for (table, rows) in &before.rows {
         // Told apart from other differences: it is the table that is not logged.

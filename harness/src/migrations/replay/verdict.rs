@@ -94,7 +94,7 @@ pub fn verdict(project: &Project, replay: &Replay) -> MigrationVerdict {
     });
     MigrationVerdict {
         subject: project.name.clone(),
-        layout: format!("{:?}: {}", project.layout, project.reason),
+        layout: format!("{}: {}", project.layout, project.reason),
         files: project.steps.len(),
         applied: replay.applied_in_order,
         best_applied: replay.applied_in_best_order,

@@ -228,6 +228,15 @@ impl Sandbox {
         }
     }
 
+    /// Watches again after a crash of the server, which has ended all sessions.
+    pub(crate) async fn reconnect(&self) -> Result<(), SandboxError> {
+        let mut admin = connect(&self.database).await?;
+        let set = sqlx::raw_sql(Watch::SETTINGS).execute(&mut admin).await;
+        set.map_err(server_error("prepare the session that watches"))?;
+        self.watch.reconnect(admin).await;
+        Ok(())
+    }
+
     async fn readmit(&self) -> Result<(), SandboxError> {
         let statements = format!(
             "ALTER ROLE {role} LOGIN CONNECTION LIMIT -1 VALID UNTIL 'infinity' PASSWORD '{password}';

@@ -58,6 +58,11 @@ impl Watch {
         *self.made.lock().await = made;
     }
 
+    /// Goes on with another session: this one has ended with its server.
+    pub(super) async fn reconnect(&self, connection: PgConnection) {
+        *self.connection.lock().await = connection;
+    }
+
     /// Whether the server still answers, and this session with it: no crash has ended all sessions.
     pub(super) async fn is_alive(&self) -> bool {
         self.connection.lock().await.ping().await.is_ok()
