@@ -208,6 +208,10 @@ impl LocalServer {
         &self.address
     }
 
+    pub(super) fn has_ended(&mut self) -> bool {
+        matches!(self.process.ended(), Ok(Some(_)))
+    }
+
     /// Ends the server's process as it is, if it is still there.
     pub(super) async fn crash(&mut self, signal: Signal) {
         self.process.signal(signal);

@@ -361,6 +361,14 @@ impl Server {
         !matches!(self, Self::External(_))
     }
 
+    /// Whether the process of a local server has ended, which only the system knows at once.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        match self {
+            Self::Local(server) => server.has_ended(),
+            _ => false,
+        }
+    }
+
     /// The clause of `CREATE DATABASE` that says how to copy. Copying files forces a checkpoint: twice as fast on
     /// a server of our own, without fsync; not ours to ask for on any other.
     pub(crate) fn clone_strategy(&self) -> &'static str {

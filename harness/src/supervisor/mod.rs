@@ -167,6 +167,11 @@ impl Running {
         })
     }
 
+    /// Whether its process is known to be gone. Its sessions may go on for a moment, and must not be handed out.
+    fn has_ended(&self) -> bool {
+        lock(&self.server).as_mut().is_some_and(Server::has_ended)
+    }
+
     async fn stop(&self) -> Result<(), ServerError> {
         self.pool.admin.close().await;
         let server = lock(&self.server).take();
@@ -344,7 +349,12 @@ impl Supervisor {
         };
         let mut running = Arc::clone(&*self.running.read().await);
         let slot = loop {
-            match running.pool.take(&wanted, migrations.as_deref()).await {
+            let taken = if running.has_ended() {
+                Err(Refusal::Server { message: "expected the server to run, found that it has ended".to_owned() })
+            } else {
+                running.pool.take(&wanted, migrations.as_deref()).await
+            };
+            match taken {
                 Ok(slot) => break slot,
                 Err(refusal) => match self.replace(&running).await {
                     Ok(Some(replacement)) => running = replacement,
