@@ -15,7 +15,7 @@ pub mod migration_set;
 pub mod migrations;
 pub mod mutant;
 pub mod oracle;
-mod panic;
+pub mod panic;
 pub mod property;
 pub mod redact;
 pub mod report;

@@ -1,4 +1,4 @@
-//! Panics of cases as data: the hook keeps them off the screen, and their place for the report.
+//! Panics as data: the hook keeps them off the screen, and their place for the report.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -13,7 +13,7 @@ thread_local! {
 
 /// A panic that was caught.
 #[derive(Debug)]
-pub(crate) struct Panic {
+pub struct Panic {
     message: String,
     place: Option<String>,
 }
@@ -28,7 +28,7 @@ impl fmt::Display for Panic {
 }
 
 /// Replaces the process's panic hook, once, by one that is silent within [`catch`] and as before elsewhere.
-pub(crate) fn install_hook() {
+pub fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let previous = std::panic::take_hook();
@@ -42,8 +42,11 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// Runs a closure on this thread and returns a panic as a value.
-pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
+/// Runs a closure on this thread and returns a panic as a value; silently if [`install_hook`] was called before.
+///
+/// # Errors
+/// The panic, if there was one.
+pub fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     // Within another one, the other goes on catching afterwards.
     let outer = CATCHING.replace(true);
     let result = std::panic::catch_unwind(AssertUnwindSafe(run));

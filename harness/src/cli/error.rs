@@ -40,7 +40,7 @@ pub(crate) enum CliError {
     Model { path: PathBuf, source: ModelError },
     #[error("{}: {message}", path.display())]
     Data { path: PathBuf, message: String },
-    #[error("expected a file that ends with .csv, .json or .npy, found {}", path.display())]
+    #[error("expected a file that ends with .csv, .json, .npy or .parquet, found {}", path.display())]
     OutputFormat { path: PathBuf },
     #[error(transparent)]
     Explain(#[from] ExplainError),

@@ -2,6 +2,8 @@
 
 mod input;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use proofmark::explain::{Attribution, Batch, Budget, ExplainError, Explainer, RowError, TreeExplainer};
 use proofmark::model::Model;
 use proofmark_harness::exit::Exit;
@@ -27,7 +30,7 @@ pub(crate) struct Arguments {
     /// The model: XGBoost's JSON
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// The rows: CSV with a header; an empty field, NA, null or NaN is a missing value
+    /// The rows: CSV with a header (an empty field, NA, null or NaN is a missing value), Parquet, Arrow, or NPY
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// The threads that compute; as many as there are processors unless given
@@ -44,8 +47,8 @@ pub(crate) struct Arguments {
         value_parser = RangedU64ValueParser::<u64>::new().range(1..=86_400 * 365),
     )]
     time_limit: u64,
-    /// Where the values go, by its ending: .csv and .json have everything, .npy the values alone (rows x features, a
-    /// failed row as NaN); a readable table of the first rows without it
+    /// Where the values go, by its ending: .csv, .parquet and .json have everything, .npy the values alone (rows x
+    /// features, a failed row as NaN); a readable table of the first rows without it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -61,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Exit, Cl
         Model::Trees(trees) => TreeExplainer::new(trees)?,
         _ => return Err(ExplainError::Other("expected a model of trees".to_owned()).into()),
     };
-    let mut input = Input::open(&arguments.data, explainer.model())?;
+    let mut input = Input::open(&arguments.data, explainer.model().feature_names(), explainer.feature_count())?;
     let mut output = Output::open(arguments.out.as_deref(), input.names())?;
     if !input.ignored().is_empty() {
         screen.note(&format!("the model does not use these columns: {}", input.ignored().join(", ")));
@@ -72,7 +75,10 @@ pub(crate) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Exit, Cl
     let limit = Duration::from_secs(arguments.time_limit);
     let chunk_rows = chunk_rows(&explainer, arguments.memory);
     let (mut rows, mut failed) = (0_usize, 0_usize);
+    let bar = bar(&input, screen);
     loop {
+        let position = input.position();
+        bar.set_position(position.read);
         let chunk = input.next_rows(chunk_rows)?;
         if chunk.is_empty() {
             break;
@@ -97,6 +103,7 @@ pub(crate) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Exit, Cl
             rows += 1;
         }
     }
+    bar.finish_and_clear();
     let shown = output.finish(rows)?;
     screen.print(&shown)?;
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -109,6 +116,16 @@ pub(crate) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Exit, Cl
         return Err(CliError::Nothing(format!("{} has no rows", arguments.data.display())));
     }
     Ok(if failed == 0 { Exit::Passed } else { Exit::Failed })
+}
+
+/// Shows how far the file has been read, if somebody may watch.
+fn bar(input: &Input, screen: &Screen) -> ProgressBar {
+    let target = if screen.is_live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(input.position().of, target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:28} {percent} % {elapsed}, {eta} left") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar
 }
 
 /// As many rows as a quarter of the memory holds, values and results: the engine checks the rest.

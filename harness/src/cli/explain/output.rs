@@ -1,4 +1,4 @@
-//! Explained rows as CSV, JSON, NPY, or a table to be read.
+//! Explained rows as CSV, JSON, NPY, Parquet, or a table to be read.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use proofmark::explain::Attribution;
 
 use super::Explained;
+#[cfg(feature = "parquet")]
+use super::parquet::ParquetRows;
 use crate::cli::error::CliError;
 use crate::cli::output::{check, replace_with};
 
@@ -31,6 +33,8 @@ enum Kind {
         path: PathBuf,
         rows: BufWriter<File>,
     },
+    #[cfg(feature = "parquet")]
+    Parquet(PathBuf, Box<ParquetRows>),
 }
 
 #[derive(Clone, Copy)]
@@ -44,6 +48,12 @@ impl Output {
     pub(super) fn open(path: Option<&Path>, names: &[String]) -> Result<Self, CliError> {
         let kind = match path {
             None => Kind::Table(String::new()),
+            #[cfg(feature = "parquet")]
+            Some(path) if path.extension().is_some_and(|ending| ending == "parquet") => {
+                let unwritable = |source| CliError::Output { path: path.to_owned(), source };
+                check(path).map_err(unwritable)?;
+                Kind::Parquet(path.to_owned(), Box::new(ParquetRows::begin(names).map_err(unwritable)?))
+            }
             Some(path) => {
                 let format = match path.extension().and_then(|ending| ending.to_str()) {
                     Some("csv") => Format::Csv,
@@ -77,6 +87,10 @@ impl Output {
                 };
                 written.map_err(|source| CliError::Write { path: path.clone(), source })
             }
+            #[cfg(feature = "parquet")]
+            Kind::Parquet(path, rows) => {
+                rows.add(base_value, result).map_err(|source| CliError::Write { path: path.clone(), source })
+            }
         }
     }
 
@@ -101,6 +115,14 @@ impl Output {
                         }
                         Ok(())
                     })
+                });
+                written.map_err(|source| CliError::Write { path, source })?;
+                Ok(String::new())
+            }
+            #[cfg(feature = "parquet")]
+            Kind::Parquet(path, rows) => {
+                let written = rows.finish().and_then(|rows| {
+                    replace_with(&path, |file| io::copy(&mut BufReader::new(&rows), file).map(drop))
                 });
                 written.map_err(|source| CliError::Write { path, source })?;
                 Ok(String::new())
