@@ -242,6 +242,11 @@ impl Client {
                 continue;
             }
             let _ = fs::remove_file(socket_path(&directory));
+            // The directory of a supervisor whose run is over is gone as well; that is no reason to start another.
+            if followed.is_some_and(|followed| !followed.is_alive()) {
+                let _ = fs::remove_dir_all(&directory);
+                return Err(SupervisorError::Orphan);
+            }
             match spawn(choice, &directory, followed, purpose, true) {
                 Ok(_child) => return Ok(Self::attached(directory)),
                 // The directory of one that was killed goes away a moment later, and may just have been ours.

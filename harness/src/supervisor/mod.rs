@@ -62,8 +62,9 @@ pub(crate) fn main() -> i32 {
         Ok(()) => 0,
         Err(_) => 1,
     };
-    // What still waits for a server that does not answer must not keep us.
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    // What still waits for a server that does not answer, or makes files for one that is not wanted any more, must not
+    // keep us: what it leaves, the shells and guardians remove.
+    runtime.shutdown_background();
     code
 }
 
