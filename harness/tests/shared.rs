@@ -226,11 +226,27 @@ fn a_runner_that_is_gone_already_keeps_nothing_alive() {
     run.kill();
     run.runner.wait().unwrap();
     let mut member = run.member();
-    // The server goes as soon as it has come: the member may or may not have got its database.
+    // No server is started for a run that is over.
     member.input = None;
-    let _ = member.child.wait().unwrap();
+    assert!(!member.child.wait().unwrap().success());
     wait_until("no supervisor", || run.supervisors().is_empty());
     wait_until("no meeting point", || run.meeting_points() == 0);
+}
+
+#[test]
+fn a_runner_that_ends_while_the_server_is_starting_leaves_nothing() {
+    for moment in [0, 30, 60, 90, 120, 150] {
+        let mut run = Run::begin();
+        let mut members: Vec<Process> = (0..2).map(|_| run.member()).collect();
+        std::thread::sleep(Duration::from_millis(moment));
+        run.kill();
+        for member in &mut members {
+            member.input = None;
+            let _ = member.child.wait().unwrap();
+        }
+        wait_until("no supervisor", || run.supervisors().is_empty());
+        wait_until("no meeting point", || run.meeting_points() == 0);
+    }
 }
 
 #[test]
