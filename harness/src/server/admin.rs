@@ -1,9 +1,10 @@
 //! Makes and drops databases. All that one run makes has one prefix, and nothing else is ever dropped.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use futures_util::{StreamExt as _, stream};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::RwLock;
 use tokio::time::timeout;
@@ -27,6 +28,11 @@ const CANNOT_CONNECT_NOW: &str = "57P03";
 const RECOVERY_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long sessions may take to end before the server is left to wait for them, which it does in steps of 100 ms.
+const SESSIONS_TIME_MAX: Duration = Duration::from_millis(500);
+
+const SESSIONS_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What an administrator of the server does for one run.
 #[derive(Debug)]
@@ -198,10 +204,12 @@ impl Admin {
             sqlx::query_scalar("SELECT oid::bigint FROM pg_catalog.pg_database WHERE starts_with(datname, $1)");
         let found = query.bind(&self.prefix).fetch_all(&self.pool).await;
         let ids: Vec<i64> = found.map_err(|error| refusal("look for the databases of this run", &error))?;
-        let mut result = Ok(());
-        for id in ids {
-            result = result.and(self.drop_with_id(id).await);
+        if let Ok(mut connection) = self.pool.acquire().await {
+            end_sessions(&mut connection, &self.prefix).await;
         }
+        // Each waits for a checkpoint, and several may wait for the same one.
+        let dropped = stream::iter(ids).map(|id| self.drop_with_id(id)).buffer_unordered(CONCURRENCY_MAX as usize);
+        let mut result = dropped.fold(Ok(()), |all: Result<(), Refusal>, one| async { all.and(one) }).await;
         // Those that stayed, as something belonged to them in another database.
         let query = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE starts_with(rolname, $1)";
         let found = sqlx::query_scalar(query).bind(&self.prefix).fetch_all(&self.pool).await;
@@ -236,6 +244,22 @@ impl Admin {
     async fn execute(&self, statement: String) -> Result<(), Refusal> {
         let result = sqlx::query(AssertSqlSafe(statement.clone())).persistent(false).execute(&self.pool).await;
         result.map(|_| ()).map_err(|error| refusal(&statement, &error))
+    }
+}
+
+/// Ends all sessions in databases whose names begin in a certain way, as far as this is allowed. `DROP DATABASE` would end
+/// them one database after another.
+pub(super) async fn end_sessions(server: &mut PgConnection, prefix: &str) {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE starts_with(datname, $1)";
+    let left = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE starts_with(datname, $1))";
+    let started = Instant::now();
+    if sqlx::query(end).bind(prefix).execute(&mut *server).await.is_err() {
+        return;
+    }
+    while started.elapsed() < SESSIONS_TIME_MAX
+        && matches!(sqlx::query_scalar(left).bind(prefix).fetch_one(&mut *server).await, Ok(true))
+    {
+        tokio::time::sleep(SESSIONS_POLL_INTERVAL).await;
     }
 }
 

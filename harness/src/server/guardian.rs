@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::DatabaseUrl;
+use super::admin::end_sessions;
 use super::sandbox_roles::drop_statement;
 use crate::role::Role;
 
@@ -110,6 +111,7 @@ async fn drop_databases(url: &DatabaseUrl, prefix: &str) -> Result<usize, sqlx::
     let query =
         sqlx::query_as("SELECT datname::text, datistemplate FROM pg_database WHERE starts_with(datname, $1)");
     let found: Vec<(String, bool)> = query.bind(prefix).fetch_all(&mut connection).await?;
+    end_sessions(&mut connection, prefix).await;
     let mut result = Ok(found.len());
     for (name, is_template) in found {
         let name = format!("\"{}\"", name.replace('"', "\"\""));
