@@ -25,6 +25,10 @@ const READY_TIME_MAX: Duration = Duration::from_secs(30);
 
 const READY_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
+/// How often a server is started again that is hindered by what was there before: a bit later every time, five seconds in
+/// all.
+const RESTART_ATTEMPTS: u32 = 100;
+
 /// How often another port is tried when one was taken between our finding it free and the server's using it.
 const PORT_ATTEMPTS: u32 = 5;
 
@@ -222,11 +226,24 @@ impl LocalServer {
 
     /// Starts a server that was ended again, with the same files at the same address.
     pub(super) async fn restart(&mut self, settings: &[&str]) -> Result<(), LocalError> {
-        self.process.stop();
-        self.process = spawn(&self.binaries, &mut self.run, self.address.port, settings)?;
-        // With the same password, so that its URLs stay what they are.
-        let answer = ready(&mut self.process, &self.address).await;
-        answer.map(|_| ()).map_err(|what| self.process.failure(what))
+        let mut attempt = 1;
+        loop {
+            self.process.stop();
+            self.process = spawn(&self.binaries, &mut self.run, self.address.port, settings)?;
+            // With the same password, so that its URLs stay what they are.
+            match ready(&mut self.process, &self.address).await {
+                Ok(_) => return Ok(()),
+                // What a killed server has left may take a moment to let go of its memory, and others of its port.
+                Err(_) if attempt < RESTART_ATTEMPTS && self.is_hindered() => attempt += 1,
+                Err(what) => return Err(self.process.failure(what)),
+            }
+            tokio::time::sleep(READY_POLL_INTERVAL * attempt).await;
+        }
+    }
+
+    fn is_hindered(&self) -> bool {
+        let log = self.process.log_tail();
+        log.contains("is still in use") || log.contains("could not bind")
     }
 
     pub(super) async fn stop(mut self) -> Result<(), LocalError> {

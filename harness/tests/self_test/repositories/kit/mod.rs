@@ -48,7 +48,7 @@ macro_rules! mutants {
 }
 
 mutants! { IN_MEMORY, in_memory, Fault:
-    texts_survive_byte_for_byte, "text is trimmed", "field body: expected \" leading", TrimsText;
+    texts_survive_byte_for_byte, "text is trimmed", "expected \" leading and trailing", TrimsText;
     generated_records_round_trip, "emoji become question marks", "get of what was inserted", ReplacesEmoji;
     empty_text_is_not_absent, "an empty text becomes NULL", "field body: expected \"\", found absent", StoresEmptyAsAbsent;
     nul_in_text_is_refused, "text ends at a NUL", "a NUL in", CutsAtNul;
@@ -117,7 +117,7 @@ mutants! { IN_POSTGRES, in_postgres, PgFault:
     json_is_not_encoded_twice, "JSON is stored as a text of it", "texts that hold JSON", EncodesJsonTwice;
     a_page_takes_the_same_statements, "a list asks for each row", "as many statements", AsksForEachRow;
     serializable_updates_are_done_or_told, "a serialisation failure is swallowed", "serializable updates", SwallowsContention;
-    open_transactions_of_others_are_not_seen, "a read waits for locks", "about to delete", LocksWhatItReads;
+    open_transactions_of_others_are_not_seen, "a read waits for locks", "could not obtain lock", LocksWhatItReads;
     two_databases_share_nothing, "a cache is shared by all databases", "of another database", SharesACache;
     two_tenants_share_nothing, "records of all tenants are read", "of another tenant", IgnoresTenants;
     two_repositories_see_one_store, "reads are cached for ever", "another repository", CachesReads;
@@ -126,14 +126,14 @@ mutants! { IN_POSTGRES, in_postgres, PgFault:
     calls_do_not_change_their_session, "a temporary table stays", "temporary tables", LeavesATemporaryTable;
     a_cut_before_any_message_loses_nothing, "errors are swallowed", "acknowledged to be there", SwallowsErrors;
     a_cut_after_any_message_loses_nothing, "an insert is retried blindly", "found: conflict", RetriesBlindly;
-    a_truncated_answer_is_no_answer, "an insert is retried blindly", "found: conflict", RetriesBlindly;
+    a_truncated_answer_is_no_answer, "a broken connection is blamed on the caller", "found: invalid", BlamesTheCaller;
     an_unacknowledged_commit_is_not_doubled, "a retry writes the event again", "expected no rows more", RetriesAndDoubles;
     an_uncommitted_insert_is_no_success, "errors are swallowed", "acknowledged to be there", SwallowsErrors;
-    an_acknowledged_commit_is_kept, "a broken connection is blamed on the caller", "found: invalid", BlamesTheCaller;
+    an_acknowledged_commit_is_kept, "a broken connection is kept", "and then an insert", NeverConnectsAgain;
     a_delayed_answer_is_waited_for, "an insert gives up after 20 ms", "expected success", GivesUpAtOnce;
     a_stalled_call_can_be_given_up, "all share one connection", "found them waiting", HasOneConnection;
     a_session_ended_before_the_commit_is_told, "errors are swallowed", "acknowledged to be there", SwallowsErrors;
-    a_session_ended_after_the_commit_loses_nothing, "a broken connection is blamed on the caller", "found: invalid", BlamesTheCaller;
+    a_session_ended_after_the_commit_loses_nothing, "a broken connection is kept", "and then an insert", NeverConnectsAgain;
     an_interrupted_append_is_whole_or_absent, "measurements are appended one by one", "rows", AppendsOneByOne;
     an_interrupted_update_is_whole_or_absent, "fields are updated one by one", "before or after the update", UpdatesFieldByField;
     terminated_sessions_are_replaced, "a broken connection is kept", "and then an insert", NeverConnectsAgain;

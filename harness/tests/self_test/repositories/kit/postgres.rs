@@ -62,6 +62,11 @@ pub(crate) struct Samples {
 const COLUMNS: &str =
     "id, place, name, body, note, total, level, score, ratio, visible, seen_at, labels, state, phase";
 
+const ZONE_OF_DATABASE: &str = "SELECT set_config('timezone', coalesce((
+    SELECT split_part(setting, '=', 2) FROM pg_db_role_setting s, unnest(s.setconfig) setting
+    WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND setting ILIKE 'timezone=%'), 'UTC'), false)";
+
 const FIELDS: [(&str, &str); 12] = [
     ("name", "text"),
     ("body", "text"),
@@ -156,6 +161,15 @@ impl Samples {
         let pool = PgPoolOptions::new()
             .max_connections(database.connections_max())
             .acquire_timeout(acquire)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    // The client asks for UTC otherwise, and is right.
+                    if fault == Fault::ReadsLocalTimes {
+                        sqlx::raw_sql(ZONE_OF_DATABASE).execute(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
             .connect_lazy_with(options.clone());
         let single = match fault {
             Fault::HasOneConnection | Fault::NeverConnectsAgain => {
@@ -234,7 +248,7 @@ impl Samples {
 fn refusal(error: &sqlx::Error, fault: Fault) -> Refusal {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
     let refusal = match error {
-        sqlx::Error::Database(_) => Refusal::from_sqlstate(&code, error),
+        sqlx::Error::Database(_) => Refusal::from_sqlstate(Some(&code), error),
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) => {
             Refusal::new(RefusalKind::Unavailable, error)
         }
