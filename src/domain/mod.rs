@@ -6,6 +6,7 @@
 mod bento_service;
 mod ids;
 mod metric_summary;
+mod revision;
 mod serving_metric;
 mod text_enum;
 mod time;
@@ -17,6 +18,7 @@ pub use bento_service::{
 };
 pub use ids::{BentoServiceId, ModelId, ServingMetricId};
 pub use metric_summary::{Bounds, MetricSummary};
+pub use revision::Revision;
 pub use serving_metric::{
     MEASURE_MAX, MEASURE_MIN, Measures, NewServingMetric, ServingMetric, WINDOW_SECONDS_DEFAULT,
     WINDOW_SECONDS_MAX, WINDOW_SECONDS_MIN,
@@ -24,3 +26,4 @@ pub use serving_metric::{
 pub use text_enum::UnknownValue;
 pub use time::{TIME_MAX, TIME_MIN, TimeWindow, to_microseconds};
 pub use validation::InvalidField;
+pub(crate) use validation::validate_idempotency_key;
