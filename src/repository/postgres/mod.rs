@@ -6,17 +6,27 @@
 
 mod bento_service;
 mod copy;
+mod deployment;
 mod error;
+mod experiment;
 mod idempotency;
+mod model;
+mod register;
 mod retry;
+mod revision;
 mod session;
 mod statement;
 mod store;
+mod training_run;
 
 pub use bento_service::PostgresBentoServiceRepository;
+pub use deployment::PostgresDeploymentRepository;
+pub use experiment::PostgresExperimentRepository;
+pub use model::PostgresModelRepository;
 pub use retry::RetryPolicy;
 pub use statement::{Statement, StatementKind};
 pub use store::{Store, StoreSettings};
+pub use training_run::PostgresTrainingRunRepository;
 
 /// The migrations that the repositories of this version expect to be applied.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
