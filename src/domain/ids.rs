@@ -50,6 +50,10 @@ macro_rules! id {
 }
 
 id! {
+    /// A row of `ml_experiments`.
+    ExperimentId
+}
+id! {
     /// A row of `ml_model_registry`.
     ModelId
 }
@@ -60,4 +64,12 @@ id! {
 id! {
     /// A row of `ml_bentoml_serving_metrics`.
     ServingMetricId
+}
+id! {
+    /// A row of `ml_training_runs`.
+    TrainingRunId
+}
+id! {
+    /// A row of `ml_deployments`.
+    DeploymentId
 }

@@ -1,0 +1,2 @@
+DROP TABLE ml_deployments;
+DROP TABLE ml_training_runs;
