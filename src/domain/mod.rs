@@ -4,11 +4,22 @@
 //! that no other writer can store what they refuse.
 
 mod bento_service;
+mod data_quality;
+mod document;
+mod feature_freshness;
+mod feature_view;
+mod hpo_pattern;
+mod hpo_study;
 mod ids;
+mod materialization_job;
 mod metric_summary;
+mod prompt_optimization;
 mod serving_metric;
+mod shap_analysis;
+mod span;
 mod text_enum;
 mod time;
+mod trace;
 mod validation;
 
 pub use bento_service::{
