@@ -1,6 +1,7 @@
 //! Services that serve a model with BentoML.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::text_enum::text_enum;
 use super::validation::{InvalidField, Limit, text};
@@ -77,7 +78,7 @@ pub struct BentoService {
 }
 
 /// A service to register. It begins [`DeploymentStatus::Pending`] and [`HealthStatus::Unknown`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewBentoService {
     /// See [`BentoService::bento_tag`]; 1 to 255 characters.
     pub bento_tag: String,

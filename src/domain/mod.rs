@@ -14,6 +14,7 @@ mod ids;
 mod materialization_job;
 mod metric_summary;
 mod prompt_optimization;
+mod revision;
 mod serving_metric;
 mod shap_analysis;
 mod span;
@@ -26,12 +27,52 @@ pub use bento_service::{
     BentoService, DeploymentStatus, HealthStatus, NAME_CHARACTERS_MAX, NewBentoService, TEXT_OCTETS_MAX,
     VERSION_CHARACTERS_MAX, validate_bento_tag,
 };
-pub use ids::{BentoServiceId, ModelId, ServingMetricId};
+pub use data_quality::{
+    DataQualityReport, DataSplit, DqStatus, EXPECTATIONS_MAX, FAILED_EXPECTATIONS_MAX, FailedExpectation,
+    GateDecision, GatePolicy, GateReason, NewDataQualityReport,
+};
+pub(crate) use data_quality::validate_table_name;
+pub use document::Document;
+pub(crate) use feature_freshness::seconds_between;
+pub use feature_freshness::{
+    FeatureFreshness, Freshness, FreshnessStatus, FreshnessThresholds, THRESHOLD_SECONDS_MAX,
+};
+pub use feature_view::{
+    ENTITIES_MAX, FEATURES_MAX, Feature, FeatureView, NewFeatureView, TTL_SECONDS_MAX, validate_feature_view_name,
+};
+pub use hpo_pattern::{
+    DataShape, ExactSum, HpoPattern, IMPROVEMENT_MAX, NewHpoPattern, PatternQuery, SHAPE_FACTOR_MAX, SHAPE_MAX,
+};
+pub(crate) use hpo_pattern::{ShapeRange, validate_improvement};
+pub(crate) use hpo_study::validate_study_name;
+pub use hpo_study::{Direction, HpoStudy, HpoTrial, NewHpoStudy, NewHpoTrial, TrialEnd, TrialState};
+pub use ids::{
+    BentoServiceId, DataQualityReportId, FeatureFreshnessId, FeatureViewId, HpoPatternId, HpoStudyId, HpoTrialId,
+    InstructionId, MaterializationJobId, ModelId, PromptRunId, ServingMetricId, ShapAnalysisId, SpanRowId,
+};
+pub use materialization_job::{
+    MaterializationEnd, MaterializationJob, MaterializationOutcome, MaterializationStatus, NewMaterializationJob,
+    ROWS_MATERIALIZED_MAX,
+};
 pub use metric_summary::{Bounds, MetricSummary};
+pub use prompt_optimization::{
+    BUDGET_MAX, Instruction, NewInstruction, NewPromptRun, PromptRun, PromptRunEnd, PromptRunStatus,
+};
+pub use revision::Revision;
 pub use serving_metric::{
     MEASURE_MAX, MEASURE_MIN, Measures, NewServingMetric, ServingMetric, WINDOW_SECONDS_DEFAULT,
     WINDOW_SECONDS_MAX, WINDOW_SECONDS_MIN,
 };
+pub use shap_analysis::{
+    AnalysisStatus, AnalysisType, NewShapAnalysis, SHAP_BATCH_ROWS_MAX, SHAP_BATCH_VALUES_MAX, SHAP_FEATURES_MAX,
+    ShapAnalysis, ShapOutcome, ShapStatusCounts,
+};
+pub use span::{
+    NewSpan, SPAN_BATCH_MAX, Span, SpanEnd, SpanStatus, TOKENS_MAX, TRACE_SPANS_MAX,
+};
+pub(crate) use span::{validate_agent_name, validate_trace_id};
 pub use text_enum::UnknownValue;
 pub use time::{TIME_MAX, TIME_MIN, TimeWindow, to_microseconds};
+pub use trace::{Placement, Trace, TraceNode};
 pub use validation::InvalidField;
+pub(crate) use validation::validate_idempotency_key;

@@ -1,6 +1,7 @@
 //! What a service measured about itself over a window of time.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::time::instant;
 use super::validation::{InvalidField, number};
@@ -23,7 +24,7 @@ pub const WINDOW_SECONDS_MAX: f64 = 31_622_400.0;
 /// The numbers of one window; what was not measured is absent.
 ///
 /// Each is zero or from [`MEASURE_MIN`] to [`MEASURE_MAX`], and `error_rate` at most 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Measures {
     /// Requests per second, on average over the window.
     pub requests_per_second: Option<f64>,
@@ -65,7 +66,7 @@ impl ServingMetric {
 }
 
 /// A measurement to record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NewServingMetric {
     /// The service that was measured.
     pub service_id: BentoServiceId,

@@ -50,3 +50,13 @@ pub(super) fn number(field: &'static str, value: f64, min: f64, max: f64) -> Res
     }
     Err(InvalidField::new(field, format!("expected a number from {min:e} to {max:e}, found {value:e}")))
 }
+
+/// Checks the key of a request that may be repeated.
+pub(crate) fn validate_idempotency_key(key: &str) -> Result<(), InvalidField> {
+    text("idempotency_key", key, Limit::Characters(255))
+}
+
+/// A text that may be absent, but not empty.
+pub(super) fn optional_text(field: &'static str, value: Option<&str>, limit: Limit) -> Result<(), InvalidField> {
+    value.map_or(Ok(()), |value| text(field, value, limit))
+}

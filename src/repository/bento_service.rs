@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{Page, PageRequest, RepositoryError};
+use super::cursor::List;
+use super::{IdempotencyKey, Page, PageRequest, RepositoryError};
 use crate::domain::{
     BentoService, BentoServiceId, DeploymentStatus, HealthStatus, MetricSummary, NewBentoService,
     NewServingMetric, ServingMetric, TimeWindow,
@@ -18,6 +19,33 @@ pub mod constraint {
     pub const METRIC_SERVICE: &str = "ml_bentoml_serving_metrics_service_id_fkey";
 }
 
+/// The list of all services.
+pub(super) const SERVICES: List<'_> = List::all("bento services");
+/// The idempotent registration of a service.
+pub(super) const REGISTER_SCOPE: &str = "bento service";
+/// The idempotent append of measurements.
+pub(super) const METRICS_SCOPE: &str = "serving metrics";
+
+/// The most measurements of one batch.
+pub const METRICS_MAX: usize = 1_000_000;
+
+/// Checks a batch of measurements, and says which one is wrong: `metrics[3].error_rate`.
+pub(super) fn validate_batch(batch: &[NewServingMetric]) -> Result<(), RepositoryError> {
+    if batch.len() > METRICS_MAX {
+        return Err(RepositoryError::Invalid {
+            field: "metrics".to_owned(),
+            reason: format!("expected at most {METRICS_MAX} measurements, found {}", batch.len()),
+        });
+    }
+    for (index, new) in batch.iter().enumerate() {
+        new.validate().map_err(|invalid| RepositoryError::Invalid {
+            field: format!("metrics[{index}].{}", invalid.field),
+            reason: invalid.reason,
+        })?;
+    }
+    Ok(())
+}
+
 /// BentoML services and what they measured about themselves.
 ///
 /// Every method is all or nothing and safe to call concurrently. Values are validated first
@@ -31,6 +59,18 @@ pub trait BentoServiceRepository: Send + Sync {
     /// [`Invalid`](RepositoryError::Invalid); [`Conflict`](RepositoryError::Conflict) when the bento has a service
     /// of this name; [`MissingReference`](RepositoryError::MissingReference) when the model is not registered.
     async fn register(&self, new: NewBentoService) -> Result<BentoService, RepositoryError>;
+
+    /// As [`register`](Self::register), once for each key: when it is called again with the key and the same values,
+    /// it returns the service that the first call made, as it is now.
+    ///
+    /// # Errors
+    /// Those of `register`; [`KeyReused`](RepositoryError::KeyReused) for other values;
+    /// [`NotFound`](RepositoryError::NotFound) when the service was deleted since.
+    async fn register_once(
+        &self,
+        key: &IdempotencyKey,
+        new: NewBentoService,
+    ) -> Result<BentoService, RepositoryError>;
 
     /// The service with this identifier.
     ///
@@ -79,6 +119,24 @@ pub trait BentoServiceRepository: Send + Sync {
     /// [`Invalid`](RepositoryError::Invalid); [`MissingReference`](RepositoryError::MissingReference) when there
     /// is no such service.
     async fn record_metric(&self, new: NewServingMetric) -> Result<ServingMetric, RepositoryError>;
+
+    /// Appends up to [`METRICS_MAX`] measurements, of any services, and returns how many: all of them or none.
+    ///
+    /// # Errors
+    /// [`Invalid`](RepositoryError::Invalid), which names the measurement by its place in the batch;
+    /// [`MissingReference`](RepositoryError::MissingReference) when there is no such service.
+    async fn record_metrics(&self, batch: &[NewServingMetric]) -> Result<u64, RepositoryError>;
+
+    /// As [`record_metrics`](Self::record_metrics), once for each key, so that a batch whose fate is unknown can be
+    /// sent again.
+    ///
+    /// # Errors
+    /// Those of `record_metrics`; [`KeyReused`](RepositoryError::KeyReused) for another batch.
+    async fn record_metrics_once(
+        &self,
+        key: &IdempotencyKey,
+        batch: &[NewServingMetric],
+    ) -> Result<u64, RepositoryError>;
 
     /// The latest measurements of a service by their timestamps, newest first, in a total order.
     ///

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use uuid::Uuid;
 
-use crate::domain::{BentoServiceId, InvalidField};
+use crate::domain::{InvalidField, Revision};
 
 /// What lies behind an error of the store.
 pub type Source = Box<dyn Error + Send + Sync>;
@@ -32,6 +32,40 @@ pub enum RepositoryError {
     MissingReference {
         /// The name of the foreign key.
         constraint: String,
+    },
+    /// Other rows refer to the row that was to be deleted; nothing was changed.
+    #[error("expected a row that no other refers to, found one that is referred to (constraint {constraint})")]
+    StillReferenced {
+        /// The name of the foreign key.
+        constraint: String,
+    },
+    /// Somebody else changed the row since it was read; nothing was changed. Read it again and decide anew.
+    #[error("expected revision {expected} of the {entity} {id}, found revision {found}; read it again")]
+    Stale {
+        /// What was to be changed.
+        entity: &'static str,
+        /// Its identifier.
+        id: Uuid,
+        /// The revision that the caller has seen.
+        expected: Revision,
+        /// The revision that is stored.
+        found: Revision,
+    },
+    /// What the row is at present does not allow it; nothing was changed.
+    #[error("the {entity} {id} is not in a state for this: {reason}")]
+    Refused {
+        /// What was to be changed.
+        entity: &'static str,
+        /// Its identifier.
+        id: Uuid,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// The idempotency key was used for a request with other values; nothing was changed.
+    #[error("expected an idempotency key that is new or of the same request, found {key:?} of another request")]
+    KeyReused {
+        /// The key.
+        key: String,
     },
     /// A value that no row can have; nothing was changed.
     #[error("invalid {field}: {reason}")]
@@ -91,9 +125,24 @@ pub enum RepositoryError {
 }
 
 impl RepositoryError {
-    /// There is no such service.
-    pub(super) fn no_service(id: BentoServiceId) -> Self {
-        Self::NotFound { entity: "service", id: id.as_uuid() }
+    /// There is no such row.
+    pub(super) fn not_found(entity: &'static str, id: Uuid) -> Self {
+        Self::NotFound { entity, id }
+    }
+
+    /// The row's state does not allow it.
+    pub(super) fn refused(entity: &'static str, id: Uuid, reason: impl Into<String>) -> Self {
+        Self::Refused { entity, id, reason: reason.into() }
+    }
+
+    /// A key that another row has.
+    pub(super) fn conflict(constraint: &str) -> Self {
+        Self::Conflict { constraint: constraint.to_owned() }
+    }
+
+    /// A row that is referred to and does not exist.
+    pub(super) fn missing(constraint: &str) -> Self {
+        Self::MissingReference { constraint: constraint.to_owned() }
     }
 }
 

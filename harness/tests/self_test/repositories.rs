@@ -12,7 +12,9 @@ use proofmark::domain::{
     NewServingMetric, ServingMetric, ServingMetricId, TimeWindow,
 };
 use proofmark::repository::memory::MemoryBentoServiceRepository as Memory;
-use proofmark::repository::{BentoServiceRepository, Cursor, LIMIT_MAX, Page, PageRequest, RepositoryError};
+use proofmark::repository::{
+    BentoServiceRepository, Cursor, IdempotencyKey, LIMIT_MAX, Page, PageRequest, RepositoryError,
+};
 use proofmark_harness::case::CaseError;
 use proofmark_harness::context::CaseContext;
 use proofmark_harness::mutant::Mutant;
@@ -79,6 +81,15 @@ impl<F: Fault> BentoServiceRepository for Faulty<F> {
     }
     async fn record_metric(&self, new: NewServingMetric) -> Stored<ServingMetric> {
         self.fault.record_metric(&self.base, new).await
+    }
+    async fn register_once(&self, key: &IdempotencyKey, new: NewBentoService) -> Stored {
+        self.base.register_once(key, new).await
+    }
+    async fn record_metrics(&self, batch: &[NewServingMetric]) -> Stored<u64> {
+        self.base.record_metrics(batch).await
+    }
+    async fn record_metrics_once(&self, key: &IdempotencyKey, batch: &[NewServingMetric]) -> Stored<u64> {
+        self.base.record_metrics_once(key, batch).await
     }
     async fn latest_metrics(&self, id: BentoServiceId, limit: u32) -> Stored<Vec<ServingMetric>> {
         self.fault.latest_metrics(&self.base, id, limit).await

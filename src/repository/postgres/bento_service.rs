@@ -1,28 +1,87 @@
 //! `ml_bentoml_services` and `ml_bentoml_serving_metrics`.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row as _};
+use chrono::{DateTime, Utc};
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
+use super::copy::{CopyRow, copy_in};
+use super::session::Session;
+use super::statement::{advanced, statements};
+use super::{Statement, Store, idempotency};
 use crate::domain::{
     BentoService, BentoServiceId, Bounds, DeploymentStatus, HealthStatus, Measures, MetricSummary,
     NewBentoService, NewServingMetric, ServingMetric, TimeWindow, UnknownValue, validate_bento_tag,
 };
-use crate::repository::page::{Position, validate_limit};
-use crate::repository::{BentoServiceRepository, Page, PageRequest, RepositoryError};
+use crate::repository::bento_service::{METRICS_SCOPE, REGISTER_SCOPE, SERVICES, validate_batch};
+use crate::repository::cursor::before_oldest;
+use crate::repository::idempotency::Request;
+use crate::repository::page::validate_limit;
+use crate::repository::{BentoServiceRepository, IdempotencyKey, Page, PageRequest, RepositoryError};
 
 /// The services and metrics of one database. Clones share its pool.
 #[derive(Debug, Clone)]
 pub struct PostgresBentoServiceRepository {
-    pool: PgPool,
+    store: Store,
 }
 
 impl PostgresBentoServiceRepository {
+    /// Every statement that it can send.
+    pub const STATEMENTS: &'static [Statement] = STATEMENTS;
+
     /// A repository on a database to which [`MIGRATOR`](super::MIGRATOR) was applied.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(store: impl Into<Store>) -> Self {
+        Self { store: store.into() }
+    }
+
+    async fn try_register(&self, id: Uuid, new: &NewBentoService) -> Result<BentoService, RepositoryError> {
+        insert(&mut *self.store.pool().acquire().await?, id, new).await
+    }
+
+    async fn try_register_once(
+        &self,
+        request: Request,
+        key: &IdempotencyKey,
+        new: &NewBentoService,
+    ) -> Result<BentoService, RepositoryError> {
+        let mut session = Session::begin(self.store.pool()).await?;
+        let outcome = async {
+            let connection = session.connection()?;
+            let id = Uuid::new_v4();
+            match idempotency::claim(connection, request, key, id).await? {
+                None => insert(connection, id, new).await,
+                Some(earlier) => find(connection, earlier).await,
+            }
+        }
+        .await;
+        session.end(outcome).await
+    }
+
+    async fn try_record_metrics(&self, batch: &[NewServingMetric]) -> Result<u64, RepositoryError> {
+        let mut session = Session::acquire(self.store.pool()).await?;
+        let outcome = append(session.connection()?, batch).await;
+        session.end_statement(outcome)
+    }
+
+    async fn try_record_metrics_once(
+        &self,
+        request: Request,
+        key: &IdempotencyKey,
+        batch: &[NewServingMetric],
+    ) -> Result<u64, RepositoryError> {
+        let mut session = Session::begin(self.store.pool()).await?;
+        let outcome = async {
+            let connection = session.connection()?;
+            match idempotency::claim(connection, request, key, Uuid::new_v4()).await? {
+                None => append(connection, batch).await,
+                // It has the same digest, and so the same length.
+                Some(_) => Ok(batch.iter().fold(0, |count, _| count + 1)),
+            }
+        }
+        .await;
+        session.end(outcome).await
     }
 }
 
@@ -43,133 +102,199 @@ macro_rules! metric_columns {
     };
 }
 
-const REGISTER: &str = concat!(
-    "INSERT INTO ml_bentoml_services \
-         (bento_tag, bento_version, model_id, service_name, serving_endpoint, container_image) \
-     VALUES ($1, $2, $3, $4, $5, $6) RETURNING ",
-    service_columns!()
-);
+statements! {
+    REGISTER(2) = concat!(
+        "INSERT INTO ml_bentoml_services \
+             (id, bento_tag, bento_version, model_id, service_name, serving_endpoint, container_image) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ",
+        service_columns!()
+    );
 
-const FIND: &str = concat!("SELECT ", service_columns!(), " FROM ml_bentoml_services WHERE id = $1");
+    FIND(2) = concat!("SELECT ", service_columns!(), " FROM ml_bentoml_services WHERE id = $1");
 
-const FIND_BY_TAG: &str = concat!(
-    "SELECT ",
-    service_columns!(),
-    " FROM ml_bentoml_services WHERE bento_tag = $1 ORDER BY created_at, id"
-);
+    FIND_BY_TAG(2) = concat!(
+        "SELECT ",
+        service_columns!(),
+        " FROM ml_bentoml_services WHERE bento_tag = $1 ORDER BY created_at, id"
+    );
 
-const LIST: &str = concat!(
-    "SELECT ",
-    service_columns!(),
-    " FROM ml_bentoml_services WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3"
-);
+    LIST(2) = concat!(
+        "SELECT ",
+        service_columns!(),
+        " FROM ml_bentoml_services WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3"
+    );
 
-/// `clock_timestamp()` rather than `now()`: two updates of one transaction, or within the clock's resolution, are
-/// told apart as well, and a clock that was set back does not turn time around.
-macro_rules! advanced {
-    () => {
-        "updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')"
-    };
+    UPDATE_STATUS(2) = concat!(
+        "UPDATE ml_bentoml_services SET status = $2::deployment_status_enum, ",
+        advanced!(),
+        " WHERE id = $1 RETURNING ",
+        service_columns!()
+    );
+
+    UPDATE_HEALTH(2) = concat!(
+        "UPDATE ml_bentoml_services SET health_status = $2, ",
+        advanced!(),
+        " WHERE id = $1 RETURNING ",
+        service_columns!()
+    );
+
+    RECORD_METRIC(3) = concat!(
+        "INSERT INTO ml_bentoml_serving_metrics \
+             (service_id, timestamp, window_seconds, requests_per_second, avg_latency_ms, p95_latency_ms, \
+              p99_latency_ms, error_rate, memory_mb, cpu_percent) \
+         VALUES ($1, coalesce($2, now()), $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ",
+        metric_columns!()
+    );
+
+    /// A service without metrics yields one row of NULLs, and a missing service none.
+    LATEST_METRICS(3) = concat!(
+        "SELECT latest.* FROM ml_bentoml_services AS service LEFT JOIN LATERAL (SELECT ",
+        metric_columns!(),
+        " FROM ml_bentoml_serving_metrics WHERE service_id = service.id \
+          ORDER BY timestamp DESC, id DESC LIMIT $2) AS latest ON true \
+         WHERE service.id = $1 ORDER BY latest.timestamp DESC, latest.id DESC"
+    );
+
+    /// See [`MetricSummary`] for what is computed and why. A missing service yields no row.
+    SUMMARIZE(3) = "
+        SELECT count(metric.id) AS windows,
+               count(metric.id) FILTER (WHERE requests IS NULL) AS unweighted_windows,
+               sum(requests) AS requests,
+               sum(requests * avg_latency_ms)
+                   / nullif(sum(requests) FILTER (WHERE avg_latency_ms IS NOT NULL), 0) AS mean_latency_ms,
+               sum(requests * error_rate)
+                   / nullif(sum(requests) FILTER (WHERE error_rate IS NOT NULL), 0) AS mean_error_rate,
+               min(p95_latency_ms) FILTER (WHERE busy) AS p95_at_least,
+               max(p95_latency_ms) FILTER (WHERE busy) AS p95_at_most,
+               min(p99_latency_ms) FILTER (WHERE busy) AS p99_at_least,
+               max(p99_latency_ms) FILTER (WHERE busy) AS p99_at_most,
+               max(memory_mb) AS max_memory_mb,
+               sum(window_seconds * cpu_percent)
+                   / sum(window_seconds) FILTER (WHERE cpu_percent IS NOT NULL) AS mean_cpu_percent
+        FROM ml_bentoml_services AS service
+        LEFT JOIN LATERAL (
+            SELECT id, window_seconds, avg_latency_ms, error_rate, p95_latency_ms, p99_latency_ms, memory_mb,
+                   cpu_percent,
+                   requests_per_second * window_seconds AS requests,
+                   coalesce(requests_per_second > 0, true) AS busy
+            FROM ml_bentoml_serving_metrics
+            WHERE service_id = service.id AND timestamp >= $2 AND timestamp < $3
+        ) AS metric ON true
+        WHERE service.id = $1
+        GROUP BY service.id";
+    /// A batch of measurements. The identifiers are the store's.
+    APPEND_METRICS(3, CopyIn) =
+        "COPY ml_bentoml_serving_metrics \
+             (service_id, timestamp, window_seconds, requests_per_second, avg_latency_ms, p95_latency_ms, \
+              p99_latency_ms, error_rate, memory_mb, cpu_percent) \
+         FROM STDIN (FORMAT binary)";
+    /// The store's time, for measurements that have none.
+    NOW(1) = "SELECT now()";
 }
 
-const UPDATE_STATUS: &str = concat!(
-    "UPDATE ml_bentoml_services SET status = $2::deployment_status_enum, ",
-    advanced!(),
-    " WHERE id = $1 RETURNING ",
-    service_columns!()
-);
+/// Stores a valid service.
+async fn insert(
+    connection: &mut PgConnection,
+    id: Uuid,
+    new: &NewBentoService,
+) -> Result<BentoService, RepositoryError> {
+    let row = sqlx::query(REGISTER.sql)
+        .bind(id)
+        .bind(&new.bento_tag)
+        .bind(&new.bento_version)
+        .bind(new.model_id.map(|id| id.as_uuid()))
+        .bind(&new.service_name)
+        .bind(&new.serving_endpoint)
+        .bind(&new.container_image)
+        .fetch_one(connection)
+        .await?;
+    service(&row)
+}
 
-const UPDATE_HEALTH: &str = concat!(
-    "UPDATE ml_bentoml_services SET health_status = $2, ",
-    advanced!(),
-    " WHERE id = $1 RETURNING ",
-    service_columns!()
-);
+async fn find(connection: &mut PgConnection, id: Uuid) -> Result<BentoService, RepositoryError> {
+    let row = sqlx::query(FIND.sql).bind(id).fetch_optional(connection).await?;
+    service(&row.ok_or_else(|| no_service(id.into()))?)
+}
 
-const RECORD_METRIC: &str = concat!(
-    "INSERT INTO ml_bentoml_serving_metrics \
-         (service_id, timestamp, window_seconds, requests_per_second, avg_latency_ms, p95_latency_ms, \
-          p99_latency_ms, error_rate, memory_mb, cpu_percent) \
-     VALUES ($1, coalesce($2, now()), $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ",
-    metric_columns!()
-);
+/// Appends valid measurements. A COPY takes neither the planner nor a parameter for each value.
+async fn append(connection: &mut PgConnection, batch: &[NewServingMetric]) -> Result<u64, RepositoryError> {
+    if batch.is_empty() {
+        return Ok(0);
+    }
+    let mut times = Vec::with_capacity(batch.len());
+    for new in batch {
+        times.push(new.stored_timestamp()?);
+    }
+    let now: DateTime<Utc> = if times.iter().any(Option::is_none) {
+        sqlx::query(NOW.sql).fetch_one(&mut *connection).await?.try_get(0)?
+    } else {
+        DateTime::UNIX_EPOCH
+    };
+    let rows: Vec<_> = batch.iter().zip(times).map(|(new, time)| (new, time.unwrap_or(now))).collect();
+    copy_in(connection, APPEND_METRICS, &rows, write_metric).await
+}
 
-/// A service without metrics yields one row of NULLs, and a missing service none.
-const LATEST_METRICS: &str = concat!(
-    "SELECT latest.* FROM ml_bentoml_services AS service LEFT JOIN LATERAL (SELECT ",
-    metric_columns!(),
-    " FROM ml_bentoml_serving_metrics WHERE service_id = service.id \
-      ORDER BY timestamp DESC, id DESC LIMIT $2) AS latest ON true \
-     WHERE service.id = $1 ORDER BY latest.timestamp DESC, latest.id DESC"
-);
+/// The columns of [`APPEND_METRICS`].
+fn write_metric((new, time): &(&NewServingMetric, DateTime<Utc>), row: &mut CopyRow<'_>) {
+    let measures = new.measures;
+    row.uuid(new.service_id.as_uuid());
+    row.time(*time);
+    row.double(Some(new.window_seconds));
+    row.double(measures.requests_per_second);
+    row.double(measures.avg_latency_ms);
+    row.double(measures.p95_latency_ms);
+    row.double(measures.p99_latency_ms);
+    row.double(measures.error_rate);
+    row.double(measures.memory_mb);
+    row.double(measures.cpu_percent);
+}
 
-/// See [`MetricSummary`] for what is computed and why. A missing service yields no row.
-const SUMMARIZE: &str = "
-    SELECT count(metric.id) AS windows,
-           count(metric.id) FILTER (WHERE requests IS NULL) AS unweighted_windows,
-           sum(requests) AS requests,
-           sum(requests * avg_latency_ms)
-               / nullif(sum(requests) FILTER (WHERE avg_latency_ms IS NOT NULL), 0) AS mean_latency_ms,
-           sum(requests * error_rate)
-               / nullif(sum(requests) FILTER (WHERE error_rate IS NOT NULL), 0) AS mean_error_rate,
-           min(p95_latency_ms) FILTER (WHERE busy) AS p95_at_least,
-           max(p95_latency_ms) FILTER (WHERE busy) AS p95_at_most,
-           min(p99_latency_ms) FILTER (WHERE busy) AS p99_at_least,
-           max(p99_latency_ms) FILTER (WHERE busy) AS p99_at_most,
-           max(memory_mb) AS max_memory_mb,
-           sum(window_seconds * cpu_percent)
-               / sum(window_seconds) FILTER (WHERE cpu_percent IS NOT NULL) AS mean_cpu_percent
-    FROM ml_bentoml_services AS service
-    LEFT JOIN LATERAL (
-        SELECT id, window_seconds, avg_latency_ms, error_rate, p95_latency_ms, p99_latency_ms, memory_mb,
-               cpu_percent,
-               requests_per_second * window_seconds AS requests,
-               coalesce(requests_per_second > 0, true) AS busy
-        FROM ml_bentoml_serving_metrics
-        WHERE service_id = service.id AND timestamp >= $2 AND timestamp < $3
-    ) AS metric ON true
-    WHERE service.id = $1
-    GROUP BY service.id";
+fn no_service(id: BentoServiceId) -> RepositoryError {
+    RepositoryError::not_found("service", id.as_uuid())
+}
 
 #[async_trait]
 impl BentoServiceRepository for PostgresBentoServiceRepository {
     async fn register(&self, new: NewBentoService) -> Result<BentoService, RepositoryError> {
         new.validate()?;
-        let row = sqlx::query(REGISTER)
-            .bind(new.bento_tag)
-            .bind(new.bento_version)
-            .bind(new.model_id.map(|id| id.as_uuid()))
-            .bind(new.service_name)
-            .bind(new.serving_endpoint)
-            .bind(new.container_image)
-            .fetch_one(&self.pool)
-            .await?;
-        service(&row)
+        let id = Uuid::new_v4();
+        self.store.retry(|| self.try_register(id, &new)).await
+    }
+
+    async fn register_once(
+        &self,
+        key: &IdempotencyKey,
+        new: NewBentoService,
+    ) -> Result<BentoService, RepositoryError> {
+        new.validate()?;
+        let request = Request::new(REGISTER_SCOPE, &new)?;
+        self.store.retry(|| self.try_register_once(request, key, &new)).await
     }
 
     async fn find(&self, id: BentoServiceId) -> Result<BentoService, RepositoryError> {
-        let row = sqlx::query(FIND).bind(id.as_uuid()).fetch_optional(&self.pool).await?;
-        service(&row.ok_or_else(|| RepositoryError::no_service(id))?)
+        find(&mut *self.store.pool().acquire().await?, id.as_uuid()).await
     }
 
     async fn find_by_tag(&self, bento_tag: &str) -> Result<Vec<BentoService>, RepositoryError> {
         validate_bento_tag(bento_tag)?;
-        let rows = sqlx::query(FIND_BY_TAG).bind(bento_tag).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(FIND_BY_TAG.sql).bind(bento_tag).fetch_all(self.store.pool()).await?;
         rows.iter().map(service).collect()
     }
 
     async fn list(&self, request: PageRequest) -> Result<Page<BentoService>, RepositoryError> {
         let limit = validate_limit(request.limit)?;
-        let after = Position::requested_by(&request)?;
-        let rows = sqlx::query(LIST)
-            .bind(after.created_at)
-            .bind(after.id)
+        let (created_at, after) = self.store.cursors().after(&SERVICES, &request, before_oldest())?;
+        let rows = sqlx::query(LIST.sql)
+            .bind(created_at)
+            .bind(after)
             // One more tells whether there is a next page.
             .bind(i64::from(limit) + 1)
-            .fetch_all(&self.pool)
+            .fetch_all(self.store.pool())
             .await?;
         let services = rows.iter().map(service).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::of(services, limit, Position::of))
+        Page::of(services, limit, |last| {
+            self.store.cursors().cursor(&SERVICES, &(last.created_at, last.id.as_uuid()))
+        })
     }
 
     async fn update_status(
@@ -177,9 +302,12 @@ impl BentoServiceRepository for PostgresBentoServiceRepository {
         id: BentoServiceId,
         status: DeploymentStatus,
     ) -> Result<BentoService, RepositoryError> {
-        let row =
-            sqlx::query(UPDATE_STATUS).bind(id.as_uuid()).bind(status.as_str()).fetch_optional(&self.pool).await?;
-        service(&row.ok_or_else(|| RepositoryError::no_service(id))?)
+        let row = sqlx::query(UPDATE_STATUS.sql)
+            .bind(id.as_uuid())
+            .bind(status.as_str())
+            .fetch_optional(self.store.pool())
+            .await?;
+        service(&row.ok_or_else(|| no_service(id))?)
     }
 
     async fn update_health(
@@ -187,15 +315,18 @@ impl BentoServiceRepository for PostgresBentoServiceRepository {
         id: BentoServiceId,
         health: HealthStatus,
     ) -> Result<BentoService, RepositoryError> {
-        let row =
-            sqlx::query(UPDATE_HEALTH).bind(id.as_uuid()).bind(health.as_str()).fetch_optional(&self.pool).await?;
-        service(&row.ok_or_else(|| RepositoryError::no_service(id))?)
+        let row = sqlx::query(UPDATE_HEALTH.sql)
+            .bind(id.as_uuid())
+            .bind(health.as_str())
+            .fetch_optional(self.store.pool())
+            .await?;
+        service(&row.ok_or_else(|| no_service(id))?)
     }
 
     async fn record_metric(&self, new: NewServingMetric) -> Result<ServingMetric, RepositoryError> {
         new.validate()?;
         let measures = new.measures;
-        let row = sqlx::query(RECORD_METRIC)
+        let row = sqlx::query(RECORD_METRIC.sql)
             .bind(new.service_id.as_uuid())
             .bind(new.stored_timestamp()?)
             .bind(new.window_seconds)
@@ -206,16 +337,34 @@ impl BentoServiceRepository for PostgresBentoServiceRepository {
             .bind(measures.error_rate)
             .bind(measures.memory_mb)
             .bind(measures.cpu_percent)
-            .fetch_one(&self.pool)
+            .fetch_one(self.store.pool())
             .await?;
         metric(&row)
     }
 
+    async fn record_metrics(&self, batch: &[NewServingMetric]) -> Result<u64, RepositoryError> {
+        validate_batch(batch)?;
+        self.store.retry(|| self.try_record_metrics(batch)).await
+    }
+
+    async fn record_metrics_once(
+        &self,
+        key: &IdempotencyKey,
+        batch: &[NewServingMetric],
+    ) -> Result<u64, RepositoryError> {
+        validate_batch(batch)?;
+        let request = Request::new(METRICS_SCOPE, &batch)?;
+        self.store.retry(|| self.try_record_metrics_once(request, key, batch)).await
+    }
+
     async fn latest_metrics(&self, id: BentoServiceId, limit: u32) -> Result<Vec<ServingMetric>, RepositoryError> {
         let limit = validate_limit(limit)?;
-        let rows =
-            sqlx::query(LATEST_METRICS).bind(id.as_uuid()).bind(i64::from(limit)).fetch_all(&self.pool).await?;
-        let first = rows.first().ok_or_else(|| RepositoryError::no_service(id))?;
+        let rows = sqlx::query(LATEST_METRICS.sql)
+            .bind(id.as_uuid())
+            .bind(i64::from(limit))
+            .fetch_all(self.store.pool())
+            .await?;
+        let first = rows.first().ok_or_else(|| no_service(id))?;
         if first.try_get::<Option<Uuid>, _>("id")?.is_none() {
             return Ok(Vec::new());
         }
@@ -223,13 +372,13 @@ impl BentoServiceRepository for PostgresBentoServiceRepository {
     }
 
     async fn summarize(&self, id: BentoServiceId, window: TimeWindow) -> Result<MetricSummary, RepositoryError> {
-        let row = sqlx::query(SUMMARIZE)
+        let row = sqlx::query(SUMMARIZE.sql)
             .bind(id.as_uuid())
             .bind(window.from())
             .bind(window.until())
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.store.pool())
             .await?;
-        summary(&row.ok_or_else(|| RepositoryError::no_service(id))?)
+        summary(&row.ok_or_else(|| no_service(id))?)
     }
 }
 

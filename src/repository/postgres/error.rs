@@ -26,6 +26,14 @@ impl From<sqlx::Error> for RepositoryError {
     }
 }
 
+/// A row that was to be deleted, and is referred to: until version 17 the code is that of the other end of the key.
+pub(super) fn of_delete(error: sqlx::Error) -> RepositoryError {
+    match error.into() {
+        RepositoryError::MissingReference { constraint } => RepositoryError::StillReferenced { constraint },
+        other => other,
+    }
+}
+
 /// The meaning of a code of the manual's appendix "PostgreSQL Error Codes".
 fn from_sqlstate(
     code: &str,
@@ -36,6 +44,8 @@ fn from_sqlstate(
     match (code, constraint) {
         ("23505", Some(constraint)) => RepositoryError::Conflict { constraint },
         ("23503", Some(constraint)) => RepositoryError::MissingReference { constraint },
+        // ON DELETE RESTRICT, from version 18 on; before, as the other way round, 23503.
+        ("23001", Some(constraint)) => RepositoryError::StillReferenced { constraint },
         // A check, NOT NULL; text too long, number or time out of range, no valid representation, a NUL.
         ("23514" | "23502" | "22001" | "22003" | "22008" | "22007" | "22P02" | "22P05" | "22021", constraint) => {
             RepositoryError::Invalid {
@@ -71,6 +81,7 @@ mod tests {
         assert!(matches!(map("23503", Some("f"), None), E::MissingReference { constraint } if constraint == "f"));
         assert!(matches!(map("23514", Some("c"), None), E::Invalid { field, .. } if field == "c"));
         assert!(matches!(map("23502", None, Some("c")), E::Invalid { field, .. } if field == "c"));
+        assert!(matches!(map("23001", Some("f"), None), E::StillReferenced { constraint } if constraint == "f"));
         for code in ["22001", "22003", "22021", "22P02"] {
             assert!(matches!(map(code, None, None), E::Invalid { .. }), "{code}");
         }
