@@ -188,7 +188,7 @@ impl NewDataQualityReport {
     /// # Errors
     /// The first field that cannot be stored or contradicts another one.
     pub fn validate(&self) -> Result<(), InvalidField> {
-        text("expectation_suite_name", &self.expectation_suite_name, Limit::Characters(NAME_CHARACTERS_MAX))?;
+        validate_suite_name(&self.expectation_suite_name)?;
         validate_table_name(&self.table_name)?;
         let (passed, failed) = (self.expectations_passed, self.expectations_failed);
         if u64::from(passed) + u64::from(failed) > u64::from(EXPECTATIONS_MAX) {
@@ -231,6 +231,11 @@ impl NewDataQualityReport {
     pub fn stored_run_at(&self) -> Result<Option<DateTime<Utc>>, InvalidField> {
         self.run_at.map(|time| instant("run_at", time)).transpose()
     }
+}
+
+/// Checks the name of a suite, also of one that is only looked for.
+pub(crate) fn validate_suite_name(name: &str) -> Result<(), InvalidField> {
+    text("expectation_suite_name", name, Limit::Characters(NAME_CHARACTERS_MAX))
 }
 
 /// Checks the name of a table, also of one that is only looked for.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::text_enum::text_enum;
+use super::time::instant;
 use super::validation::{InvalidField, number};
 use super::{FeatureFreshnessId, FeatureViewId};
 
@@ -100,10 +101,16 @@ impl Freshness {
     }
 }
 
-/// Seconds from one time to a later one; 0 if it is not later. Ten thousand years have fewer microseconds than 2^60,
-/// and no more is lost than a double cannot hold.
+/// Seconds from one time to a later one; 0 if it is not later. The double that is nearest to the decimal number, as
+/// Postgres has it as well.
 pub(crate) fn seconds_between(from: DateTime<Utc>, until: DateTime<Utc>) -> f64 {
-    until.signed_duration_since(from).to_std().map_or(0.0, |duration| duration.as_secs_f64())
+    let micros = until.timestamp_micros().saturating_sub(from.timestamp_micros()).max(0);
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000).parse().unwrap_or(0.0)
+}
+
+/// The time of a look, as it is stored.
+pub(crate) fn stored_recorded_at(at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, InvalidField> {
+    at.map(|time| instant("recorded_at", time)).transpose()
 }
 
 /// A row of `ml_feast_feature_freshness`.

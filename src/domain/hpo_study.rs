@@ -25,12 +25,14 @@ text_enum! {
 }
 
 impl Direction {
-    /// Sorts the better value first.
+    /// Sorts the better of two finite values first.
     #[must_use]
     pub fn compare(self, one: f64, other: f64) -> std::cmp::Ordering {
+        // Both are finite, so that they can be compared.
+        let order = one.partial_cmp(&other).unwrap_or(std::cmp::Ordering::Equal);
         match self {
-            Self::Minimize => one.total_cmp(&other),
-            Self::Maximize => other.total_cmp(&one),
+            Self::Minimize => order,
+            Self::Maximize => order.reverse(),
         }
     }
 }

@@ -31,9 +31,9 @@ pub use data_quality::{
     DataQualityReport, DataSplit, DqStatus, EXPECTATIONS_MAX, FAILED_EXPECTATIONS_MAX, FailedExpectation,
     GateDecision, GatePolicy, GateReason, NewDataQualityReport,
 };
-pub(crate) use data_quality::validate_table_name;
+pub(crate) use data_quality::{validate_suite_name, validate_table_name};
 pub use document::Document;
-pub(crate) use feature_freshness::seconds_between;
+pub(crate) use feature_freshness::{seconds_between, stored_recorded_at};
 pub use feature_freshness::{
     FeatureFreshness, Freshness, FreshnessStatus, FreshnessThresholds, THRESHOLD_SECONDS_MAX,
 };
@@ -63,6 +63,7 @@ pub use serving_metric::{
     MEASURE_MAX, MEASURE_MIN, Measures, NewServingMetric, ServingMetric, WINDOW_SECONDS_DEFAULT,
     WINDOW_SECONDS_MAX, WINDOW_SECONDS_MIN,
 };
+pub(crate) use shap_analysis::validate_explanation_id;
 pub use shap_analysis::{
     AnalysisStatus, AnalysisType, NewShapAnalysis, SHAP_BATCH_ROWS_MAX, SHAP_BATCH_VALUES_MAX, SHAP_FEATURES_MAX,
     ShapAnalysis, ShapOutcome, ShapStatusCounts,

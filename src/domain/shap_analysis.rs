@@ -21,6 +21,8 @@ pub const SHAP_FEATURES_MAX: usize = 16_384;
 pub const SHAP_BATCH_ROWS_MAX: usize = 10_000;
 /// The most values in all rows of a batch.
 pub const SHAP_BATCH_VALUES_MAX: usize = 2_000_000;
+/// The most octets of the values of one explanation, as Postgres writes them.
+const VALUES_OCTETS_MAX: usize = 16 << 20;
 /// The longest computation, in seconds.
 const DURATION_SECONDS_MAX: f64 = 1e12;
 /// The longest response, in milliseconds.
@@ -211,6 +213,15 @@ impl NewShapAnalysis {
                 let reason = format!("expected at most {SHAP_FEATURES_MAX} features, found {}", values.len());
                 return Err(InvalidField::new(field, reason));
             }
+            // Fewer cannot be as long.
+            if values.len() > SHAP_FEATURES_MAX / 2 {
+                let octets = |(feature, value): (&String, &f64)| feature.len() + value.to_string().len() + 6;
+                let octets: usize = values.iter().map(octets).sum();
+                if octets > VALUES_OCTETS_MAX {
+                    let reason = format!("expected at most {VALUES_OCTETS_MAX} octets, found {octets}");
+                    return Err(InvalidField::new(field, reason));
+                }
+            }
             for (feature, value) in values {
                 text(field, feature, Limit::Characters(NAME_CHARACTERS_MAX))?;
                 finite(field, feature, *value)?;
@@ -234,6 +245,11 @@ impl NewShapAnalysis {
             }
         })
     }
+}
+
+/// Checks an explanation id, also one that is only looked for.
+pub(crate) fn validate_explanation_id(explanation_id: &str) -> Result<(), InvalidField> {
+    text("explanation_id", explanation_id, Limit::Characters(NAME_CHARACTERS_MAX))
 }
 
 fn finite(field: &'static str, what: &str, value: f64) -> Result<(), InvalidField> {
