@@ -219,7 +219,10 @@ impl NewDataQualityReport {
         let failed = usize::try_from(self.expectations_failed).unwrap_or(usize::MAX);
         let (found, most) = (self.failed_expectations.len(), failed.min(FAILED_EXPECTATIONS_MAX));
         if found > most {
-            return Err(InvalidField::new("failed_expectations", format!("expected at most {most}, found {found}")));
+            return Err(InvalidField::new(
+                "failed_expectations",
+                format!("expected at most {most}, found {found}"),
+            ));
         }
         self.failed_expectations.iter().try_for_each(FailedExpectation::validate)
     }

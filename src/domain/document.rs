@@ -57,12 +57,7 @@ fn object_as_stored(
     Ok(stored)
 }
 
-fn as_stored(
-    field: &'static str,
-    value: &Value,
-    depth: usize,
-    octets: &mut usize,
-) -> Result<Value, InvalidField> {
+fn as_stored(field: &'static str, value: &Value, depth: usize, octets: &mut usize) -> Result<Value, InvalidField> {
     Ok(match value {
         Value::Object(object) => Value::Object(object_as_stored(field, object, depth, octets)?),
         Value::Array(items) => {
@@ -147,7 +142,8 @@ mod tests {
             &object(json!({"zero": -0.0, "big": 1e16, "huge": 1.5e300, "small": 1e-7, "one": 1.0})),
             10_000,
         );
-        let expected = json!({"zero": 0.0, "big": 10_000_000_000_000_000_i64, "huge": 1.5e300, "small": 1e-7, "one": 1.0});
+        let expected =
+            json!({"zero": 0.0, "big": 10_000_000_000_000_000_i64, "huge": 1.5e300, "small": 1e-7, "one": 1.0});
         let stored = Value::Object(stored.unwrap());
         assert_eq!(stored, expected);
         assert_eq!(stored["zero"].to_string(), "0.0");

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn thresholds_are_ordered_numbers() {
-        for (stale, critical) in [(2.0, 1.0), (-1.0, 1.0), (f64::NAN, 1.0), (1.0, f64::INFINITY), (1.0, f64::NAN)] {
+        for (stale, critical) in [(2.0, 1.0), (-1.0, 1.0), (f64::NAN, 1.0), (1.0, f64::INFINITY), (1.0, f64::NAN)]
+        {
             assert!(FreshnessThresholds::new(stale, critical).is_err(), "{stale} {critical}");
         }
     }

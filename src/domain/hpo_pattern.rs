@@ -53,8 +53,7 @@ impl ExactSum {
     #[must_use]
     pub fn plus(self, value: f64) -> Self {
         let sum = self.sum + value;
-        let lost =
-            if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
+        let lost = if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
         Self { sum, carry: self.carry + lost, count: self.count + 1 }
     }
 

@@ -33,17 +33,17 @@ pub use data_quality::{
 };
 pub(crate) use data_quality::{validate_suite_name, validate_table_name};
 pub use document::Document;
-pub(crate) use feature_freshness::{seconds_between, stored_recorded_at};
 pub use feature_freshness::{
     FeatureFreshness, Freshness, FreshnessStatus, FreshnessThresholds, THRESHOLD_SECONDS_MAX,
 };
+pub(crate) use feature_freshness::{seconds_between, stored_recorded_at};
 pub use feature_view::{
     ENTITIES_MAX, FEATURES_MAX, Feature, FeatureView, NewFeatureView, TTL_SECONDS_MAX, validate_feature_view_name,
 };
 pub use hpo_pattern::{
     DataShape, ExactSum, HpoPattern, IMPROVEMENT_MAX, NewHpoPattern, PatternQuery, SHAPE_FACTOR_MAX, SHAPE_MAX,
 };
-pub(crate) use hpo_pattern::{ShapeRange, validate_improvement};
+pub(crate) use hpo_pattern::validate_improvement;
 pub(crate) use hpo_study::validate_study_name;
 pub use hpo_study::{Direction, HpoStudy, HpoTrial, NewHpoStudy, NewHpoTrial, TrialEnd, TrialState};
 pub use ids::{
@@ -68,9 +68,7 @@ pub use shap_analysis::{
     AnalysisStatus, AnalysisType, NewShapAnalysis, SHAP_BATCH_ROWS_MAX, SHAP_BATCH_VALUES_MAX, SHAP_FEATURES_MAX,
     ShapAnalysis, ShapOutcome, ShapStatusCounts,
 };
-pub use span::{
-    NewSpan, SPAN_BATCH_MAX, Span, SpanEnd, SpanStatus, TOKENS_MAX, TRACE_SPANS_MAX,
-};
+pub use span::{NewSpan, SPAN_BATCH_MAX, Span, SpanEnd, SpanStatus, TOKENS_MAX, TRACE_SPANS_MAX};
 pub(crate) use span::{validate_agent_name, validate_trace_id};
 pub use text_enum::UnknownValue;
 pub use time::{TIME_MAX, TIME_MIN, TimeWindow, to_microseconds};

@@ -178,7 +178,8 @@ impl NewShapAnalysis {
         if let Some(top_k) = self.top_k {
             let values = u32::try_from(self.value_count()).unwrap_or(u32::MAX);
             if top_k == 0 || top_k < values || i32::try_from(top_k).is_err() {
-                let reason = format!("expected at least 1 and as many as there are values ({values}), found {top_k}");
+                let reason =
+                    format!("expected at least 1 and as many as there are values ({values}), found {top_k}");
                 return Err(InvalidField::new("top_k", reason));
             }
         }
@@ -202,7 +203,10 @@ impl NewShapAnalysis {
             return Err(InvalidField::new("analysis_type", reason));
         }
         if self.analysis_type == AnalysisType::Segment && self.segment.is_none() {
-            return Err(InvalidField::new("segment", "expected some text in an analysis of a segment, found none"));
+            return Err(InvalidField::new(
+                "segment",
+                "expected some text in an analysis of a segment, found none",
+            ));
         }
         Ok(())
     }
@@ -292,11 +296,8 @@ mod tests {
             assert!(error.reason.contains("age"), "{error}");
         }
         let mut analysis = local(1.0);
-        analysis.outcome = ShapOutcome::Local {
-            shap_values: BTreeMap::new(),
-            base_value: f64::NAN,
-            prediction_value: None,
-        };
+        analysis.outcome =
+            ShapOutcome::Local { shap_values: BTreeMap::new(), base_value: f64::NAN, prediction_value: None };
         assert_eq!(analysis.stored().unwrap_err().field, "base_value");
     }
 

@@ -130,7 +130,7 @@ mod tests {
             span.parent_span_id = parent.map(str::to_owned);
             Span { id: SpanRowId::random(), span, recorded_at: started_at }
         });
-        let trace = Trace::of(spans.rev().collect());
+        let trace = Trace::of(spans.collect::<Vec<_>>().into_iter().rev().collect());
         trace.nodes.into_iter().map(|node| (node.span.span.span_id, node.depth, node.placement)).collect()
     }
 

@@ -5,15 +5,27 @@
 
 mod bento_service;
 mod cursor;
+mod data_quality;
 mod error;
+mod feature_view;
+mod hpo;
 mod idempotency;
 pub mod memory;
 mod page;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod prompt;
+mod shap_analysis;
+mod span;
 
 pub use bento_service::{BentoServiceRepository, METRICS_MAX, constraint};
 pub use cursor::CursorKey;
+pub use data_quality::{DataQualityRepository, data_quality_constraint};
 pub use error::{RepositoryError, Source};
+pub use feature_view::{FeatureViewRepository, feature_view_constraint};
+pub use hpo::{HpoRepository, hpo_constraint};
 pub use idempotency::IdempotencyKey;
 pub use page::{Cursor, LIMIT_MAX, Page, PageRequest};
+pub use prompt::{PromptRepository, prompt_constraint};
+pub use shap_analysis::{ShapAnalysisRepository, shap_constraint};
+pub use span::{SPANS_DELETED_MAX, SpanRepository, span_constraint};

@@ -10,7 +10,9 @@ use crate::domain::{
     NewHpoTrial, PatternQuery, TrialEnd, TrialState, validate_improvement, validate_study_name,
 };
 use crate::repository::cursor::{List, Moment, before_oldest};
-use crate::repository::hpo::{STUDIES, TRIALS, hpo_constraint as constraint, no_pattern, no_study, no_trial, not_in};
+use crate::repository::hpo::{
+    STUDIES, TRIALS, hpo_constraint as constraint, no_pattern, no_study, no_trial, not_in,
+};
 use crate::repository::page::validate_limit;
 use crate::repository::{HpoRepository, Page, PageRequest, RepositoryError};
 
@@ -162,7 +164,8 @@ impl HpoRepository for MemoryHpoRepository {
     async fn best_trial(&self, study: HpoStudyId) -> Result<Option<HpoTrial>, RepositoryError> {
         let tables = self.store.tables();
         let direction = tables.hpo.study(study)?.direction;
-        let complete = tables.hpo.trials_of(study)?.into_iter().filter(|trial| trial.state == TrialState::Complete);
+        let complete =
+            tables.hpo.trials_of(study)?.into_iter().filter(|trial| trial.state == TrialState::Complete);
         let valued = complete.filter_map(|trial| Some((trial.value?, trial)));
         // Of equal ones `min_by` takes the first.
         let best = valued.min_by(|(one, _), (other, _)| direction.compare(*one, *other));

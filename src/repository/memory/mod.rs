@@ -1,8 +1,14 @@
 //! Repositories in memory: the oracle that other repositories are compared with.
 
 mod bento_service;
+mod data_quality;
+mod feature_view;
+mod hpo;
 mod idempotency;
 mod model;
+mod prompt;
+mod shap_analysis;
+mod span;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +18,12 @@ use super::CursorKey;
 use crate::domain::to_microseconds;
 
 pub use bento_service::MemoryBentoServiceRepository;
+pub use data_quality::MemoryDataQualityRepository;
+pub use feature_view::MemoryFeatureViewRepository;
+pub use hpo::MemoryHpoRepository;
+pub use prompt::MemoryPromptRepository;
+pub use shap_analysis::MemoryShapAnalysisRepository;
+pub use span::MemorySpanRepository;
 
 /// The tables of one platform. Clones share them, and so do the repositories that are made on it: what one of them
 /// stores, another can refer to.
@@ -25,8 +37,14 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Tables {
     bento_services: bento_service::Rows,
+    data_quality: data_quality::Rows,
+    feature_views: feature_view::Rows,
+    hpo: hpo::Rows,
     idempotency: idempotency::Rows,
     models: model::Rows,
+    prompts: prompt::Rows,
+    shap_analyses: shap_analysis::Rows,
+    spans: span::Rows,
 }
 
 impl Default for MemoryStore {

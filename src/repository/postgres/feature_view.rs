@@ -187,9 +187,7 @@ impl FeatureViewRepository for PostgresFeatureViewRepository {
             .fetch_all(self.store.pool())
             .await?;
         let views = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
-        Page::of(views, limit, |last| {
-            self.store.cursors().cursor(&VIEWS, &(last.created_at, last.id.as_uuid()))
-        })
+        Page::of(views, limit, |last| self.store.cursors().cursor(&VIEWS, &(last.created_at, last.id.as_uuid())))
     }
 
     async fn set_online(&self, id: FeatureViewId, online_enabled: bool) -> Result<FeatureView, RepositoryError> {
@@ -269,9 +267,7 @@ impl FeatureViewRepository for PostgresFeatureViewRepository {
             self.must_exist(view).await?;
         }
         let jobs = rows.iter().map(job).collect::<Result<Vec<_>, _>>()?;
-        Page::of(jobs, limit, |last| {
-            self.store.cursors().cursor(&list, &(last.start_time, last.id.as_uuid()))
-        })
+        Page::of(jobs, limit, |last| self.store.cursors().cursor(&list, &(last.start_time, last.id.as_uuid())))
     }
 
     async fn freshness(

@@ -6,15 +6,28 @@
 
 mod bento_service;
 mod copy;
+mod data_quality;
 mod error;
+mod feature_view;
+mod hpo;
 mod idempotency;
+mod prompt;
+mod read;
 mod retry;
 mod session;
+mod shap_analysis;
+mod span;
 mod statement;
 mod store;
 
 pub use bento_service::PostgresBentoServiceRepository;
+pub use data_quality::PostgresDataQualityRepository;
+pub use feature_view::PostgresFeatureViewRepository;
+pub use hpo::PostgresHpoRepository;
+pub use prompt::PostgresPromptRepository;
 pub use retry::RetryPolicy;
+pub use shap_analysis::PostgresShapAnalysisRepository;
+pub use span::PostgresSpanRepository;
 pub use statement::{Statement, StatementKind};
 pub use store::{Store, StoreSettings};
 

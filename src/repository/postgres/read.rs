@@ -48,7 +48,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A value of an enumeration.
-    pub(super) fn parse<T: FromStr<Err = UnknownValue>>(&self, column: &'static str) -> Result<T, RepositoryError> {
+    pub(super) fn parse<T: FromStr<Err = UnknownValue>>(
+        &self,
+        column: &'static str,
+    ) -> Result<T, RepositoryError> {
         self.get::<&str>(column)?.parse().map_err(|unknown: UnknownValue| self.corrupt(column, unknown.found))
     }
 
@@ -110,7 +113,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A JSON document of a known shape, without fractions, that was selected as text.
-    pub(super) fn shape<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, RepositoryError> {
+    pub(super) fn shape<T: serde::de::DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<T, RepositoryError> {
         let text: &str = self.get(column)?;
         serde_json::from_str(text).map_err(|_| self.corrupt(column, beginning(text)))
     }

@@ -229,9 +229,7 @@ impl ShapAnalysisRepository for PostgresShapAnalysisRepository {
             .fetch_all(self.store.pool())
             .await?;
         let rows = rows.iter().map(analysis).collect::<Result<Vec<_>, _>>()?;
-        Page::of(rows, limit, |last| {
-            self.store.cursors().cursor(&list, &(last.computed_at, last.id.as_uuid()))
-        })
+        Page::of(rows, limit, |last| self.store.cursors().cursor(&list, &(last.computed_at, last.id.as_uuid())))
     }
 
     async fn latest_global(&self, model: ModelId) -> Result<Option<ShapAnalysis>, RepositoryError> {
