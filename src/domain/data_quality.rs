@@ -2,12 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::DataQualityReportId;
 use super::text_enum::text_enum;
 use super::time::instant;
 use super::validation::{InvalidField, Limit, number, text};
+use super::{DataQualityReportId, TrainingRunId};
 
 /// The longest name of a suite or table, in characters.
 const NAME_CHARACTERS_MAX: usize = 255;
@@ -112,7 +111,7 @@ pub struct DataQualityReport {
     /// The part of the data.
     pub data_split: DataSplit,
     /// The training run that asked for it.
-    pub training_run_id: Option<Uuid>,
+    pub training_run_id: Option<TrainingRunId>,
 }
 
 impl DataQualityReport {
@@ -153,7 +152,7 @@ pub struct NewDataQualityReport {
     /// See [`DataQualityReport::data_split`].
     pub data_split: DataSplit,
     /// See [`DataQualityReport::training_run_id`].
-    pub training_run_id: Option<Uuid>,
+    pub training_run_id: Option<TrainingRunId>,
 }
 
 impl NewDataQualityReport {

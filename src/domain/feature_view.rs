@@ -11,9 +11,9 @@ use super::validation::{InvalidField, Limit, text};
 /// The longest name of a view, entity or feature, in characters.
 const NAME_CHARACTERS_MAX: usize = 255;
 /// The most entities of a view.
-pub const ENTITIES_MAX: usize = 64;
+pub const VIEW_ENTITIES_MAX: usize = 64;
 /// The most features of a view.
-pub const FEATURES_MAX: usize = 1_000;
+pub const VIEW_FEATURES_MAX: usize = 1_000;
 /// The longest time to live, in seconds: what an `integer` holds.
 pub const TTL_SECONDS_MAX: u32 = i32::MAX.unsigned_abs();
 
@@ -53,9 +53,9 @@ pub struct FeatureView {
 pub struct NewFeatureView {
     /// See [`FeatureView::name`]; 1 to 255 characters.
     pub name: String,
-    /// See [`FeatureView::entities`]; up to [`ENTITIES_MAX`], each once.
+    /// See [`FeatureView::entities`]; up to [`VIEW_ENTITIES_MAX`], each once.
     pub entities: Vec<String>,
-    /// See [`FeatureView::features`]; up to [`FEATURES_MAX`], each name once.
+    /// See [`FeatureView::features`]; up to [`VIEW_FEATURES_MAX`], each name once.
     pub features: Vec<Feature>,
     /// See [`FeatureView::ttl_seconds`]; up to [`TTL_SECONDS_MAX`].
     pub ttl_seconds: Option<u32>,
@@ -81,8 +81,8 @@ impl NewFeatureView {
     /// The first field that is empty, too long, out of range, or names something twice.
     pub fn validate(&self) -> Result<(), InvalidField> {
         validate_feature_view_name(&self.name)?;
-        names("entities", ENTITIES_MAX, self.entities.iter().map(String::as_str))?;
-        names("features", FEATURES_MAX, self.features.iter().map(|feature| feature.name.as_str()))?;
+        names("entities", VIEW_ENTITIES_MAX, self.entities.iter().map(String::as_str))?;
+        names("features", VIEW_FEATURES_MAX, self.features.iter().map(|feature| feature.name.as_str()))?;
         for feature in &self.features {
             text("features", &feature.dtype, Limit::Characters(NAME_CHARACTERS_MAX))?;
         }
@@ -136,7 +136,7 @@ mod tests {
         new.features.clear();
         new.entities.push("driver".to_owned());
         assert_eq!(new.validate().unwrap_err().field, "entities");
-        new.entities = (0..=ENTITIES_MAX).map(|number| number.to_string()).collect();
+        new.entities = (0..=VIEW_ENTITIES_MAX).map(|number| number.to_string()).collect();
         assert_eq!(new.validate().unwrap_err().field, "entities");
     }
 

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::document::{Document, document, flat};
-use super::hpo_study::{Direction, NAME_CHARACTERS_MAX, PARAMETERS_OCTETS_MAX, finite};
+use super::document::{Document, flat};
+use super::hpo_study::{Direction, NAME_CHARACTERS_MAX, finite};
+use super::json::stored_object;
 use super::validation::{InvalidField, Limit, number, text};
 use super::{HpoPatternId, HpoStudyId};
 
@@ -127,8 +128,8 @@ impl NewHpoPattern {
         finite("best_value", self.best_value)?;
         self.shape.validate()?;
         Ok(Self {
-            search_space: document("search_space", &self.search_space, PARAMETERS_OCTETS_MAX)?,
-            best_hyperparameters: flat("best_hyperparameters", &self.best_hyperparameters, PARAMETERS_OCTETS_MAX)?,
+            search_space: stored_object("search_space", &self.search_space)?,
+            best_hyperparameters: flat("best_hyperparameters", &self.best_hyperparameters)?,
             ..self.clone()
         })
     }

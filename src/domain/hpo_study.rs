@@ -9,8 +9,6 @@ use super::{HpoStudyId, HpoTrialId};
 
 /// The longest name of a study, metric or algorithm, in characters.
 pub(super) const NAME_CHARACTERS_MAX: usize = 255;
-/// The most octets of a trial's parameters, as Postgres writes them.
-pub(super) const PARAMETERS_OCTETS_MAX: usize = 1 << 20;
 /// The longest error message, in octets of UTF-8.
 const MESSAGE_OCTETS_MAX: usize = 8192;
 
@@ -98,7 +96,7 @@ impl NewHpoStudy {
     /// # Errors
     /// The first that cannot be stored.
     pub fn validate(&self) -> Result<(), InvalidField> {
-        validate_study_name(&self.study_name)?;
+        validate_hpo_study_name(&self.study_name)?;
         text("metric", &self.metric, Limit::Characters(NAME_CHARACTERS_MAX))?;
         match &self.algorithm {
             Some(algorithm) => text("algorithm", algorithm, Limit::Characters(NAME_CHARACTERS_MAX)),
@@ -108,7 +106,7 @@ impl NewHpoStudy {
 }
 
 /// Checks the name of a study, also of one that is only looked for.
-pub(crate) fn validate_study_name(name: &str) -> Result<(), InvalidField> {
+pub(crate) fn validate_hpo_study_name(name: &str) -> Result<(), InvalidField> {
     text("study_name", name, Limit::Characters(NAME_CHARACTERS_MAX))
 }
 
@@ -164,7 +162,7 @@ impl NewHpoTrial {
     /// # Errors
     /// When they cannot be.
     pub fn stored_params(&self) -> Result<Document, InvalidField> {
-        flat("params", &self.params, PARAMETERS_OCTETS_MAX)
+        flat("params", &self.params)
     }
 }
 

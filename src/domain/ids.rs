@@ -50,6 +50,10 @@ macro_rules! id {
 }
 
 id! {
+    /// A row of `ml_experiments`.
+    ExperimentId
+}
+id! {
     /// A row of `ml_model_registry`.
     ModelId
 }
@@ -104,4 +108,12 @@ id! {
 id! {
     /// A row of `optimized_instructions`.
     InstructionId
+}
+id! {
+    /// A row of `ml_training_runs`.
+    TrainingRunId
+}
+id! {
+    /// A row of `ml_deployments`.
+    DeploymentId
 }

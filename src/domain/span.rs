@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::SpanRowId;
-use super::document::{Document, document};
+use super::document::Document;
+use super::json::stored_object;
 use super::text_enum::text_enum;
 use super::time::instant;
 use super::validation::{InvalidField, Limit, text};
@@ -14,8 +15,6 @@ const ID_CHARACTERS_MAX: usize = 128;
 const NAME_CHARACTERS_MAX: usize = 255;
 /// The longest error message, in octets of UTF-8.
 const MESSAGE_OCTETS_MAX: usize = 8192;
-/// The most octets of a span's attributes, as Postgres writes them.
-const ATTRIBUTES_OCTETS_MAX: usize = 1 << 20;
 /// The most tokens of one span.
 pub const TOKENS_MAX: u64 = 1 << 53;
 /// The most spans of one batch.
@@ -160,7 +159,7 @@ impl NewSpan {
         if let Some(end) = &end {
             end.validate_after(started_at)?;
         }
-        let attributes = document("attributes", &self.attributes, ATTRIBUTES_OCTETS_MAX)?;
+        let attributes = stored_object("attributes", &self.attributes)?;
         Ok(Self { started_at, end, attributes, ..self.clone() })
     }
 }

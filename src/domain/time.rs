@@ -27,7 +27,7 @@ pub fn to_microseconds(time: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// The time to the microsecond, if it lies between [`TIME_MIN`] and [`TIME_MAX`].
-pub(super) fn instant(field: &'static str, time: DateTime<Utc>) -> Result<DateTime<Utc>, InvalidField> {
+pub(crate) fn instant(field: &'static str, time: DateTime<Utc>) -> Result<DateTime<Utc>, InvalidField> {
     let time = to_microseconds(time);
     if (TIME_MIN..TIME_MAX).contains(&time) {
         return Ok(time);

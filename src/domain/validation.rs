@@ -60,3 +60,8 @@ pub(crate) fn validate_idempotency_key(key: &str) -> Result<(), InvalidField> {
 pub(super) fn optional_text(field: &'static str, value: Option<&str>, limit: Limit) -> Result<(), InvalidField> {
     value.map_or(Ok(()), |value| text(field, value, limit))
 }
+
+/// Checks an identifier that MLflow gave.
+pub(crate) fn validate_mlflow_id(field: &'static str, id: &str) -> Result<(), InvalidField> {
+    text(field, id, Limit::Characters(255))
+}

@@ -4,6 +4,8 @@ use std::error::Error;
 
 use uuid::Uuid;
 
+#[cfg(feature = "postgres")]
+use crate::domain::UnknownValue;
 use crate::domain::{InvalidField, Revision};
 
 /// What lies behind an error of the store.
@@ -133,6 +135,12 @@ impl RepositoryError {
     /// The row's state does not allow it.
     pub(super) fn refused(entity: &'static str, id: Uuid, reason: impl Into<String>) -> Self {
         Self::Refused { entity, id, reason: reason.into() }
+    }
+
+    /// A stored value that this version does not know.
+    #[cfg(feature = "postgres")]
+    pub(super) fn corrupt(entity: &'static str, id: Uuid, field: &'static str, unknown: UnknownValue) -> Self {
+        Self::Corrupt { entity, id, field, found: unknown.found }
     }
 
     /// A key that another row has.

@@ -179,14 +179,13 @@ impl BentoServiceRepository for MemoryBentoServiceRepository {
         new: NewBentoService,
     ) -> Result<BentoService, RepositoryError> {
         new.validate()?;
-        let request = Request::new(REGISTER_SCOPE, &new)?;
-        let mut tables = self.store.tables();
-        if let Some(earlier) = tables.idempotency.recall(request, key)? {
-            return tables.bento_services.service(earlier.into()).cloned();
-        }
-        let service = tables.register(new)?;
-        tables.idempotency.remember(request, key, service.id.as_uuid());
-        Ok(service)
+        self.store.once(
+            REGISTER_SCOPE,
+            key,
+            new,
+            |tables, new| tables.register(new).map(|made| (made.id.as_uuid(), made)),
+            |tables, id| tables.bento_services.service(id.into()).cloned(),
+        )
     }
 
     async fn find(&self, id: BentoServiceId) -> Result<BentoService, RepositoryError> {

@@ -1,10 +1,9 @@
 //! Data-quality reports.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
-use uuid::Uuid;
 
 use super::{MemoryStore, now};
 use crate::domain::{
@@ -22,23 +21,15 @@ pub struct MemoryDataQualityRepository {
     store: MemoryStore,
 }
 
-/// The rows of the table, and the training runs that they may refer to.
+/// The rows of the table.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     reports: HashMap<DataQualityReportId, DataQualityReport>,
-    training_runs: HashSet<Uuid>,
 }
 
 impl From<&MemoryStore> for MemoryDataQualityRepository {
     fn from(store: &MemoryStore) -> Self {
         Self { store: store.clone() }
-    }
-}
-
-impl MemoryDataQualityRepository {
-    /// Makes a training run known, so that reports can refer to it.
-    pub fn add_training_run(&self, id: Uuid) {
-        self.store.tables().data_quality.training_runs.insert(id);
     }
 }
 
@@ -63,8 +54,8 @@ impl DataQualityRepository for MemoryDataQualityRepository {
     async fn record(&self, new: NewDataQualityReport) -> Result<DataQualityReport, RepositoryError> {
         new.validate()?;
         let run_at = new.stored_run_at()?;
-        let rows = &mut self.store.tables().data_quality;
-        if new.training_run_id.is_some_and(|id| !rows.training_runs.contains(&id)) {
+        let mut tables = self.store.tables();
+        if new.training_run_id.is_some_and(|id| !tables.training_runs.contains(id)) {
             return Err(RepositoryError::missing(constraint::TRAINING_RUN));
         }
         let report = DataQualityReport {
@@ -80,7 +71,7 @@ impl DataQualityRepository for MemoryDataQualityRepository {
             data_split: new.data_split,
             training_run_id: new.training_run_id,
         };
-        rows.reports.insert(report.id, report.clone());
+        tables.data_quality.reports.insert(report.id, report.clone());
         Ok(report)
     }
 

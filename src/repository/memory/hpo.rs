@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{MemoryStore, advanced, now};
 use crate::domain::{
     ExactSum, HpoPattern, HpoPatternId, HpoStudy, HpoStudyId, HpoTrial, HpoTrialId, NewHpoPattern, NewHpoStudy,
-    NewHpoTrial, PatternQuery, TrialEnd, TrialState, validate_improvement, validate_study_name,
+    NewHpoTrial, PatternQuery, TrialEnd, TrialState, validate_hpo_study_name, validate_improvement,
 };
 use crate::repository::cursor::{List, Moment, before_oldest};
 use crate::repository::hpo::{
@@ -88,7 +88,7 @@ impl HpoRepository for MemoryHpoRepository {
     }
 
     async fn find_study_by_name(&self, study_name: &str) -> Result<Option<HpoStudy>, RepositoryError> {
-        validate_study_name(study_name)?;
+        validate_hpo_study_name(study_name)?;
         Ok(self.store.tables().hpo.studies.values().find(|study| study.study_name == study_name).cloned())
     }
 

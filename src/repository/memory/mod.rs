@@ -2,6 +2,8 @@
 
 mod bento_service;
 mod data_quality;
+mod deployment;
+mod experiment;
 mod feature_view;
 mod hpo;
 mod idempotency;
@@ -9,21 +11,30 @@ mod model;
 mod prompt;
 mod shap_analysis;
 mod span;
+mod training_run;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::CursorKey;
-use crate::domain::to_microseconds;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::idempotency::Request;
+use super::{CursorKey, IdempotencyKey, RepositoryError};
+use crate::domain::{Revision, to_microseconds};
 
 pub use bento_service::MemoryBentoServiceRepository;
 pub use data_quality::MemoryDataQualityRepository;
+pub use deployment::MemoryDeploymentRepository;
+pub use experiment::MemoryExperimentRepository;
 pub use feature_view::MemoryFeatureViewRepository;
 pub use hpo::MemoryHpoRepository;
+pub use model::MemoryModelRepository;
 pub use prompt::MemoryPromptRepository;
 pub use shap_analysis::MemoryShapAnalysisRepository;
 pub use span::MemorySpanRepository;
+pub use training_run::MemoryTrainingRunRepository;
 
 /// The tables of one platform. Clones share them, and so do the repositories that are made on it: what one of them
 /// stores, another can refer to.
@@ -45,6 +56,9 @@ struct Tables {
     prompts: prompt::Rows,
     shap_analyses: shap_analysis::Rows,
     spans: span::Rows,
+    deployments: deployment::Rows,
+    experiments: experiment::Rows,
+    training_runs: training_run::Rows,
 }
 
 impl Default for MemoryStore {
@@ -66,10 +80,42 @@ impl MemoryStore {
         Self { cursors, ..self }
     }
 
+    /// Makes a row once for each idempotency key; when it was made already, finds it.
+    fn once<N: Serialize, T>(
+        &self,
+        scope: &'static str,
+        key: &IdempotencyKey,
+        new: N,
+        make: impl FnOnce(&mut Tables, N) -> Result<(Uuid, T), RepositoryError>,
+        find: impl FnOnce(&Tables, Uuid) -> Result<T, RepositoryError>,
+    ) -> Result<T, RepositoryError> {
+        let request = Request::new(scope, &new)?;
+        let mut tables = self.tables();
+        if let Some(earlier) = tables.idempotency.recall(request, key)? {
+            return find(&tables, earlier);
+        }
+        let (id, made) = make(&mut tables, new)?;
+        tables.idempotency.remember(request, key, id);
+        Ok(made)
+    }
+
     /// All tables: a method holds them from its first look to its last change, so that it is all or nothing.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // No method leaves the tables half changed, so a panic elsewhere does not make them wrong.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the revision that the caller has seen, if any, is the one that is stored.
+fn check_revision(
+    entity: &'static str,
+    id: Uuid,
+    expected: Option<Revision>,
+    found: Revision,
+) -> Result<(), RepositoryError> {
+    match expected {
+        Some(expected) if expected != found => Err(RepositoryError::Stale { entity, id, expected, found }),
+        _ => Ok(()),
     }
 }
 

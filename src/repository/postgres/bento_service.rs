@@ -7,12 +7,13 @@ use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::copy::{CopyRow, copy_in};
+use super::register::NewRow;
 use super::session::Session;
 use super::statement::{advanced, statements};
 use super::{Statement, Store, idempotency};
 use crate::domain::{
     BentoService, BentoServiceId, Bounds, DeploymentStatus, HealthStatus, Measures, MetricSummary,
-    NewBentoService, NewServingMetric, ServingMetric, TimeWindow, UnknownValue, validate_bento_tag,
+    NewBentoService, NewServingMetric, ServingMetric, TimeWindow, validate_bento_tag,
 };
 use crate::repository::bento_service::{METRICS_SCOPE, REGISTER_SCOPE, SERVICES, validate_batch};
 use crate::repository::cursor::before_oldest;
@@ -34,29 +35,6 @@ impl PostgresBentoServiceRepository {
     #[must_use]
     pub fn new(store: impl Into<Store>) -> Self {
         Self { store: store.into() }
-    }
-
-    async fn try_register(&self, id: Uuid, new: &NewBentoService) -> Result<BentoService, RepositoryError> {
-        insert(&mut *self.store.pool().acquire().await?, id, new).await
-    }
-
-    async fn try_register_once(
-        &self,
-        request: Request,
-        key: &IdempotencyKey,
-        new: &NewBentoService,
-    ) -> Result<BentoService, RepositoryError> {
-        let mut session = Session::begin(self.store.pool()).await?;
-        let outcome = async {
-            let connection = session.connection()?;
-            let id = Uuid::new_v4();
-            match idempotency::claim(connection, request, key, id).await? {
-                None => insert(connection, id, new).await,
-                Some(earlier) => find(connection, earlier).await,
-            }
-        }
-        .await;
-        session.end(outcome).await
     }
 
     async fn try_record_metrics(&self, batch: &[NewServingMetric]) -> Result<u64, RepositoryError> {
@@ -192,28 +170,28 @@ statements! {
     NOW(1) = "SELECT now()";
 }
 
-/// Stores a valid service.
-async fn insert(
-    connection: &mut PgConnection,
-    id: Uuid,
-    new: &NewBentoService,
-) -> Result<BentoService, RepositoryError> {
-    let row = sqlx::query(REGISTER.sql)
-        .bind(id)
-        .bind(&new.bento_tag)
-        .bind(&new.bento_version)
-        .bind(new.model_id.map(|id| id.as_uuid()))
-        .bind(&new.service_name)
-        .bind(&new.serving_endpoint)
-        .bind(&new.container_image)
-        .fetch_one(connection)
-        .await?;
-    service(&row)
-}
+impl NewRow for NewBentoService {
+    type Row = BentoService;
+    const SCOPE: &'static str = REGISTER_SCOPE;
 
-async fn find(connection: &mut PgConnection, id: Uuid) -> Result<BentoService, RepositoryError> {
-    let row = sqlx::query(FIND.sql).bind(id).fetch_optional(connection).await?;
-    service(&row.ok_or_else(|| no_service(id.into()))?)
+    async fn insert(&self, connection: &mut PgConnection, id: Uuid) -> Result<BentoService, RepositoryError> {
+        let row = sqlx::query(REGISTER.sql)
+            .bind(id)
+            .bind(&self.bento_tag)
+            .bind(&self.bento_version)
+            .bind(self.model_id.map(|id| id.as_uuid()))
+            .bind(&self.service_name)
+            .bind(&self.serving_endpoint)
+            .bind(&self.container_image)
+            .fetch_one(connection)
+            .await?;
+        service(&row)
+    }
+
+    async fn find(connection: &mut PgConnection, id: Uuid) -> Result<BentoService, RepositoryError> {
+        let row = sqlx::query(FIND.sql).bind(id).fetch_optional(connection).await?;
+        service(&row.ok_or_else(|| no_service(id.into()))?)
+    }
 }
 
 /// Appends valid measurements. A COPY takes neither the planner nor a parameter for each value.
@@ -257,8 +235,7 @@ fn no_service(id: BentoServiceId) -> RepositoryError {
 impl BentoServiceRepository for PostgresBentoServiceRepository {
     async fn register(&self, new: NewBentoService) -> Result<BentoService, RepositoryError> {
         new.validate()?;
-        let id = Uuid::new_v4();
-        self.store.retry(|| self.try_register(id, &new)).await
+        self.store.register(&new).await
     }
 
     async fn register_once(
@@ -267,12 +244,11 @@ impl BentoServiceRepository for PostgresBentoServiceRepository {
         new: NewBentoService,
     ) -> Result<BentoService, RepositoryError> {
         new.validate()?;
-        let request = Request::new(REGISTER_SCOPE, &new)?;
-        self.store.retry(|| self.try_register_once(request, key, &new)).await
+        self.store.register_once(key, &new).await
     }
 
     async fn find(&self, id: BentoServiceId) -> Result<BentoService, RepositoryError> {
-        find(&mut *self.store.pool().acquire().await?, id.as_uuid()).await
+        NewBentoService::find(&mut *self.store.pool().acquire().await?, id.as_uuid()).await
     }
 
     async fn find_by_tag(&self, bento_tag: &str) -> Result<Vec<BentoService>, RepositoryError> {
@@ -384,14 +360,7 @@ impl BentoServiceRepository for PostgresBentoServiceRepository {
 
 fn service(row: &PgRow) -> Result<BentoService, RepositoryError> {
     let id: Uuid = row.try_get("id")?;
-    let corrupt = |field| {
-        move |unknown: UnknownValue| RepositoryError::Corrupt {
-            entity: "service",
-            id,
-            field,
-            found: unknown.found,
-        }
-    };
+    let corrupt = |field| move |unknown| RepositoryError::corrupt("service", id, field, unknown);
     Ok(BentoService {
         id: id.into(),
         bento_tag: row.try_get("bento_tag")?,

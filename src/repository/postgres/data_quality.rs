@@ -8,8 +8,8 @@ use super::read::{Reader, integer};
 use super::statement::statements;
 use super::{Statement, Store};
 use crate::domain::{
-    DataQualityReport, DataQualityReportId, DataSplit, DqStatus, NewDataQualityReport, validate_suite_name,
-    validate_table_name,
+    DataQualityReport, DataQualityReportId, DataSplit, DqStatus, NewDataQualityReport, TrainingRunId,
+    validate_suite_name, validate_table_name,
 };
 use crate::repository::cursor::{List, before_newest};
 use crate::repository::data_quality::{REPORTS, no_report};
@@ -87,7 +87,7 @@ impl DataQualityRepository for PostgresDataQualityRepository {
             .bind(run_at)
             .bind(new.duration_seconds)
             .bind(new.data_split.as_str())
-            .bind(new.training_run_id)
+            .bind(new.training_run_id.map(TrainingRunId::as_uuid))
             .fetch_one(self.store.pool())
             .await?;
         report(&row)
@@ -153,6 +153,6 @@ fn report(row: &PgRow) -> Result<DataQualityReport, RepositoryError> {
         run_at: row.get("run_at")?,
         duration_seconds: row.get("duration_seconds")?,
         data_split: row.parse("data_split")?,
-        training_run_id: row.get("training_run_id")?,
+        training_run_id: row.optional_reference("training_run_id")?,
     })
 }

@@ -3,15 +3,14 @@
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::read::{Reader, bigint};
 use super::statement::{advanced, statements};
 use super::{Statement, Store};
 use crate::domain::{
     DataShape, Direction, ExactSum, HpoPattern, HpoPatternId, HpoStudy, HpoStudyId, HpoTrial, HpoTrialId,
-    NewHpoPattern, NewHpoStudy, NewHpoTrial, PatternQuery, TrialEnd, TrialState, validate_improvement,
-    validate_study_name,
+    NewHpoPattern, NewHpoStudy, NewHpoTrial, PatternQuery, TrialEnd, TrialState, validate_hpo_study_name,
+    validate_improvement,
 };
 use crate::repository::cursor::{List, before_oldest};
 use crate::repository::hpo::{STUDIES, TRIALS, no_pattern, no_study, no_trial, not_in};
@@ -196,7 +195,7 @@ impl HpoRepository for PostgresHpoRepository {
     }
 
     async fn find_study_by_name(&self, study_name: &str) -> Result<Option<HpoStudy>, RepositoryError> {
-        validate_study_name(study_name)?;
+        validate_hpo_study_name(study_name)?;
         let row = sqlx::query(FIND_STUDY_BY_NAME.sql).bind(study_name).fetch_optional(self.store.pool()).await?;
         row.as_ref().map(study).transpose()
     }
@@ -380,7 +379,7 @@ fn pattern(row: &PgRow) -> Result<HpoPattern, RepositoryError> {
     Ok(HpoPattern {
         id: row.id(),
         pattern: NewHpoPattern {
-            study_id: row.get::<Option<Uuid>>("study_id")?.map(Into::into),
+            study_id: row.optional_reference("study_id")?,
             algorithm: row.get("algorithm")?,
             problem_type: row.get("problem_type")?,
             metric: row.get("metric")?,

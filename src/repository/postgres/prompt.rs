@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use uuid::Uuid;
 
 use super::read::{Reader, integer};
 use super::session::Session;
@@ -287,7 +286,7 @@ fn instruction(row: &PgRow) -> Result<Instruction, RepositoryError> {
         version: row.count("version")?,
         instruction: row.get("instruction")?,
         score: row.get("score")?,
-        run_id: row.get::<Option<Uuid>>("run_id")?.map(Into::into),
+        run_id: row.optional_reference("run_id")?,
         is_active: row.get("is_active")?,
         activated_at: row.get("activated_at")?,
         created_at: row.get("created_at")?,

@@ -49,7 +49,7 @@ impl RetryPolicy {
     /// The pause after an attempt, counted from 1: a random part, of 2^64, of the longest one that it can be.
     fn pause_after(&self, attempt: u32, random: u64) -> Duration {
         let longest = self.pause.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(self.pause_max);
-        let nanoseconds = longest.as_nanos() * u128::from(random) >> 64;
+        let nanoseconds = (longest.as_nanos() * u128::from(random)) >> 64;
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
