@@ -13,6 +13,7 @@ mod shap_analysis;
 mod span;
 mod training_run;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -119,9 +120,15 @@ fn check_revision(
     }
 }
 
-/// The store's time, as a column keeps it.
+/// The store's time, as a column keeps it, and never the same twice: what is stored later is listed later.
 fn now() -> DateTime<Utc> {
-    to_microseconds(Utc::now())
+    static LAST_MICROS: AtomicI64 = AtomicI64::new(0);
+    let clock = to_microseconds(Utc::now()).timestamp_micros();
+    let after = |last: i64| Some(clock.max(last.saturating_add(1)));
+    let last = match LAST_MICROS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) {
+        Ok(last) | Err(last) => last,
+    };
+    DateTime::from_timestamp_micros(clock.max(last.saturating_add(1))).unwrap_or_default()
 }
 
 /// The time of a change: after the one before, also if the clock says otherwise.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use baseline::{Baseline, BaselineError};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, FILE_NAME};
 
 use comments::Allowance;
 use names::matches;

@@ -18,7 +18,7 @@ use crate::context::CaseContext;
 use crate::database::TestDatabase;
 use crate::event::Finding;
 use crate::migration_set::{MigrationError, MigrationSet};
-use crate::migrations::policy::Policy;
+use crate::migrations::policy::{Config, FILE_NAME, Policy};
 use crate::migrations::replay::{Difference, History, Replay, Variant, verdict};
 use crate::migrations::sandbox::SandboxError;
 use crate::migrations::source::StepKind;
@@ -44,6 +44,13 @@ pub fn check_names() -> Vec<&'static str> {
 fn evidence_of(project: Project, settings: Settings) -> Evidence {
     let policy = Policy::new(check_names()).with_comments_of(&project);
     Evidence::new(project, policy, settings)
+}
+
+/// What counts in the reference layer's migrations, as for whoever checks its directory.
+fn reference_config() -> Config {
+    const TEXT: &str = include_str!("../../../../proofmark.toml");
+    // A unit test reads it as well, and says what is wrong with it.
+    Config::parse(FILE_NAME.as_ref(), TEXT, &check_names()).unwrap_or_default()
 }
 
 /// A set of migrations under test.
@@ -264,6 +271,23 @@ impl Suite for MigrationSuite {
         let snapshots = Arc::new(Snapshots::reference());
         // Declared, not found out: should a down script or a snapshot go missing, its case fails.
         let has = [Capability::DownScripts, Capability::SchemaSnapshots];
-        self.plan_subject("reference", &migrations, &snapshots, &has)
+        let project = Project::from_set("reference", &migrations);
+        let policy = Policy::new(check_names()).with_config(reference_config()).with_comments_of(&project);
+        let evidence = Arc::new(Evidence::new(project, policy, Settings::default()));
+        let has: Vec<Capability> = has.into_iter().chain([Capability::SqlxMigrator]).collect();
+        self.plan_with(&evidence, &migrations, &snapshots, &has)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_the_reference_is_understood() {
+        let text = include_str!("../../../../proofmark.toml");
+        let config = Config::parse(FILE_NAME.as_ref(), text, &check_names()).unwrap();
+        assert_eq!(config.suppressions, reference_config().suppressions);
+        assert!(!config.suppressions.is_empty());
     }
 }
