@@ -5,6 +5,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use crate::environment::EnvironmentError;
+use crate::suites::repositories::kit::Ability;
 
 /// What a case returns: nothing when the claim holds.
 pub type CaseResult = Result<(), CaseError>;
@@ -68,10 +69,12 @@ pub enum Capability {
     Undo,
     /// The migrator can run a file outside a transaction.
     OutsideTransaction,
+    /// A repository, or the machine that its cases run on, can do this.
+    Repository(Ability),
 }
 
 impl Capability {
-    /// All of them.
+    /// All of them, but those of repositories.
     pub const ALL: [Self; 11] = [
         Self::IndependentOracle,
         Self::SchemaSnapshots,
@@ -101,6 +104,7 @@ impl Capability {
             Self::PartialFailure => "partial_failure",
             Self::Undo => "undo",
             Self::OutsideTransaction => "outside_transaction",
+            Self::Repository(ability) => ability.name(),
         }
     }
 
@@ -119,6 +123,7 @@ impl Capability {
             Self::PartialFailure => "the explainer declares no failures by row",
             Self::Undo => "the migrator cannot revert what it applied",
             Self::OutsideTransaction => "the migrator runs every file in a transaction",
+            Self::Repository(ability) => ability.missing(),
         }
     }
 }

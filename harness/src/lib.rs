@@ -8,6 +8,7 @@ pub mod database;
 pub mod environment;
 pub mod event;
 pub mod exit;
+pub mod faults;
 pub mod fixture;
 pub mod known;
 pub mod libtest;

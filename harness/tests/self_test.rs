@@ -17,7 +17,7 @@ mod latency;
 mod migrations;
 #[path = "self_test/migrators.rs"]
 mod migrators;
-#[path = "self_test/repositories.rs"]
+#[path = "self_test/repositories/mod.rs"]
 mod repositories;
 
 use std::process::ExitCode;

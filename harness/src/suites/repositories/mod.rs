@@ -1,9 +1,14 @@
-//! Suite `repositories`: a store of services and metrics does what its trait says, whatever it is made of.
+//! Suite `repositories`: a repository does what its trait says, whatever it is made of.
 //!
-//! To add a case, write an `async fn(RepositorySubject) -> CaseResult` in the file of its topic, list it in
-//! [`CASES`], and add a faulty repository that it rejects to `tests/self_test/repositories.rs`.
+//! What every repository must do are the cases of the [`kit`], for all of the reference layer's by way of their
+//! [`adapters`], and for anybody else's. The cases in [`CASES`] are about services and metrics alone.
+//!
+//! To add a case about them, write an `async fn(RepositorySubject) -> CaseResult` in the file of its topic, list it in
+//! [`CASES`], and add a faulty repository that it rejects to `tests/self_test/repositories/services.rs`.
 
+pub mod adapters;
 mod concurrency;
+pub mod kit;
 mod lists;
 mod metrics;
 mod oracle;
@@ -100,6 +105,6 @@ impl Suite for RepositorySuite {
                 Box::pin(RepositorySubject::memory(context))
             })
         });
-        postgres.chain(memory).collect()
+        postgres.chain(memory).chain(adapters::plan()).collect()
     }
 }

@@ -1,0 +1,5 @@
+//! Faulty repositories: those of services and metrics, and those for the kit.
+
+pub(crate) mod services;
+
+pub(crate) use services::MUTANTS;
