@@ -124,7 +124,7 @@ statements! {
     );
 
     /// The end of the successful job that began last, and the store's time; nothing if there is no such view.
-    LAST_SUCCESS(12) = "
+    LAST_SUCCESS(4) = "
         SELECT now() AS now, (
             SELECT end_time
             FROM ml_feast_materialization_jobs
