@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use proofmark::domain::{ModelId, NewModel};
 use proofmark::repository::memory::{
     MemoryDataQualityRepository, MemoryExperimentRepository, MemoryFeatureViewRepository, MemoryHpoRepository,
-    MemoryModelRepository, MemoryPromptRepository, MemoryShapAnalysisRepository, MemorySpanRepository, MemoryStore,
-    MemoryTrainingRunRepository,
+    MemoryModelRepository, MemoryPromptRepository, MemoryShapAnalysisRepository, MemorySpanRepository,
+    MemoryStore, MemoryTrainingRunRepository,
 };
 use proofmark::repository::postgres::{
     PostgresDataQualityRepository, PostgresExperimentRepository, PostgresFeatureViewRepository,

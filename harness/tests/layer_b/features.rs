@@ -67,7 +67,9 @@ async fn lists_of_views_and_jobs_have_one_order() {
         let view = ids[0];
         let mut jobs = Vec::new();
         // Two began at once: the order is total all the same.
-        for start in ["2024-01-02T00:00:00Z", "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z", "2024-01-03T00:00:00Z"] {
+        for start in
+            ["2024-01-02T00:00:00Z", "2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z", "2024-01-03T00:00:00Z"]
+        {
             jobs.push((time(start), a_job(&layer, view, start).await));
         }
         a_job(&layer, ids[1], "2024-01-01T00:00:00Z").await;

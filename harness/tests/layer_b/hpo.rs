@@ -7,9 +7,7 @@ use proofmark::domain::{
 use proofmark::repository::{PageRequest, hpo_constraint};
 use serde_json::{Value, json};
 
-use crate::both::{
-    Layer, assert_constraint, assert_invalid, assert_not_found, assert_refused, on_both, pages,
-};
+use crate::both::{Layer, assert_constraint, assert_invalid, assert_not_found, assert_refused, on_both, pages};
 
 fn object(value: &Value) -> Document {
     value.as_object().cloned().unwrap()
@@ -52,7 +50,8 @@ fn query(direction: Direction) -> PatternQuery {
 async fn trials_go_through_the_states_that_optuna_has() {
     on_both(async |layer| {
         let study = a_study(&layer, "s", Direction::Minimize).await;
-        let params = object(&json!({"eta": 0.1, "seed": u64::MAX, "booster": "gb\"tree", "x": null, "big": 1e300}));
+        let params =
+            object(&json!({"eta": 0.1, "seed": u64::MAX, "booster": "gb\"tree", "x": null, "big": 1e300}));
         let waiting = layer.hpo.add_trial(study, NewHpoTrial::waiting(params.clone())).await.unwrap();
         assert_eq!((waiting.trial_number, waiting.state, waiting.started_at), (0, TrialState::Waiting, None));
         assert_eq!(waiting.params, params);
@@ -76,7 +75,10 @@ async fn trials_go_through_the_states_that_optuna_has() {
         assert_eq!((pruned.trial_number, pruned.state, pruned.value), (1, TrialState::Pruned, Some(-5.0)));
         let failed = a_trial(&layer, study).await;
         let failed = layer.hpo.finish_trial(failed, TrialEnd::Failed(Some("NaN".to_owned()))).await.unwrap();
-        assert_eq!((failed.state, failed.value, failed.error_message.as_deref()), (TrialState::Fail, None, Some("NaN")));
+        assert_eq!(
+            (failed.state, failed.value, failed.error_message.as_deref()),
+            (TrialState::Fail, None, Some("NaN"))
+        );
 
         assert_eq!(layer.hpo.find_study(study).await.unwrap().trial_count, 3);
         let listed = pages(async |request| layer.hpo.trials(study, request).await).await;

@@ -30,7 +30,10 @@ async fn a_run_ends_once_and_within_its_budget() {
         let infinite = PromptRunEnd::Completed { best_score: f64::INFINITY, evaluations: 1 };
         assert_invalid(layer.prompts.finish_run(begun.id, infinite).await, "best_score");
         let done = layer.prompts.finish_run(begun.id, end(100)).await.unwrap();
-        assert_eq!((done.status, done.best_score, done.evaluations), (PromptRunStatus::Completed, Some(0.75), Some(100)));
+        assert_eq!(
+            (done.status, done.best_score, done.evaluations),
+            (PromptRunStatus::Completed, Some(0.75), Some(100))
+        );
         assert!(done.completed_at >= Some(done.started_at));
         assert_refused(layer.prompts.finish_run(begun.id, PromptRunEnd::Cancelled).await);
         // That it has ended is told before anything about the budget.
@@ -38,7 +41,10 @@ async fn a_run_ends_once_and_within_its_budget() {
         assert_eq!(layer.prompts.find_run(begun.id).await.unwrap(), done);
 
         let failed = layer.prompts.start_run(run("planner")).await.unwrap().id;
-        assert_invalid(layer.prompts.finish_run(failed, PromptRunEnd::Failed(String::new())).await, "error_message");
+        assert_invalid(
+            layer.prompts.finish_run(failed, PromptRunEnd::Failed(String::new())).await,
+            "error_message",
+        );
         let failed = layer.prompts.finish_run(failed, PromptRunEnd::Failed("no key".to_owned())).await.unwrap();
         assert_eq!((failed.status, failed.error_message.as_deref()), (PromptRunStatus::Failed, Some("no key")));
         let given_up = layer.prompts.start_run(run("planner")).await.unwrap().id;

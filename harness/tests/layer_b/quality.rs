@@ -12,7 +12,10 @@ use crate::both::{Layer, assert_constraint, assert_invalid, assert_not_found, on
 const NOON: &str = "2024-01-01T12:00:00Z";
 
 fn report(passed: u32, failed: u32, run_at: &str) -> NewDataQualityReport {
-    NewDataQualityReport { run_at: Some(time(run_at)), ..NewDataQualityReport::new("basics", "orders", passed, failed) }
+    NewDataQualityReport {
+        run_at: Some(time(run_at)),
+        ..NewDataQualityReport::new("basics", "orders", passed, failed)
+    }
 }
 
 async fn gate(layer: &Layer, policy: GatePolicy) -> GateDecision {
@@ -102,8 +105,10 @@ async fn what_is_not_known_is_no_pass() {
         assert_eq!(gate(&layer, strict).await, GateDecision::Shut(GateReason::Status(DqStatus::Failed)));
         let lenient = strict.accepting_warnings(0.9).unwrap();
         assert_eq!(gate(&layer, lenient).await, GateDecision::Shut(GateReason::Status(DqStatus::Failed)));
-        let warning =
-            NewDataQualityReport { overall_status: Some(DqStatus::Warning), ..report(9, 1, "2024-01-01T05:00:00Z") };
+        let warning = NewDataQualityReport {
+            overall_status: Some(DqStatus::Warning),
+            ..report(9, 1, "2024-01-01T05:00:00Z")
+        };
         let made = layer.quality.record(warning).await.unwrap();
         assert_eq!(gate(&layer, strict).await, GateDecision::Shut(GateReason::Status(DqStatus::Warning)));
         assert_eq!(gate(&layer, lenient).await, GateDecision::Open(made.id));
@@ -131,7 +136,11 @@ async fn a_gate_looks_at_its_own_table_suite_and_split() {
         };
         let train = layer.quality.record(split(DataSplit::Train, 2, 0, "2024-01-01T01:00:00Z")).await.unwrap();
         let test = layer.quality.record(split(DataSplit::Test, 1, 1, "2024-01-01T02:00:00Z")).await.unwrap();
-        layer.quality.record(NewDataQualityReport { table_name: "order_".to_owned(), ..report(2, 0, NOON) }).await.unwrap();
+        layer
+            .quality
+            .record(NewDataQualityReport { table_name: "order_".to_owned(), ..report(2, 0, NOON) })
+            .await
+            .unwrap();
         let latest = async |of| layer.quality.latest("orders", "basics", of).await.unwrap();
         assert_eq!(latest(None).await, Some(test.clone()));
         assert_eq!(latest(Some(DataSplit::Train)).await, Some(train.clone()));

@@ -1,6 +1,8 @@
 //! What the schema refuses, whoever writes, and what became of rows that are older than its rules.
 
-use proofmark::domain::{FeatureViewId, FreshnessStatus, FreshnessThresholds, MaterializationStatus, NewFeatureView};
+use proofmark::domain::{
+    FeatureViewId, FreshnessStatus, FreshnessThresholds, MaterializationStatus, NewFeatureView,
+};
 use proofmark::repository::{PageRequest, RepositoryError};
 use proofmark_harness::{Migrations, TestDatabase};
 use sqlx::{AssertSqlSafe, PgPool};

@@ -136,8 +136,13 @@ async fn a_trace_without_an_end_is_refused() {
 async fn the_spans_of_an_agent_have_one_order() {
     on_both(async |layer| {
         let other = NewSpan { agent_name: "writer".to_owned(), ..span("t", "w", None, 9) };
-        let batch =
-            [span("t", "a", None, 1), span("t", "b", None, 3), span("u", "a", None, 3), span("u", "b", None, 2), other];
+        let batch = [
+            span("t", "a", None, 1),
+            span("t", "b", None, 3),
+            span("u", "a", None, 3),
+            span("u", "b", None, 2),
+            other,
+        ];
         let mut rows = layer.spans.append(&batch).await.unwrap();
         rows.pop();
         rows.sort_by_key(|row| std::cmp::Reverse((row.span.started_at, row.id)));
