@@ -69,6 +69,7 @@ fn main() -> ExitCode {
     add(&mut trials, suite, suites::migrators::CASES, migrators::MUTANTS);
     add(&mut trials, suite, suites::migrators::LIST_CASES, migrators::LIST_MUTANTS);
     add(&mut trials, &suites::repositories::RepositorySuite, suites::repositories::CASES, repositories::MUTANTS);
+    trials.extend(repositories::kit::trials());
     add(&mut trials, &suites::explanations::ExplanationSuite, suites::explanations::CASES, explanations::MUTANTS);
     add(&mut trials, &suites::latency::LatencySuite, suites::latency::CASES, latency::MUTANTS);
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -103,6 +104,12 @@ fn is_accepted(case: &PlannedCase) -> Result<(), Failed> {
         Outcome::Passed => Ok(()),
         outcome => Err(outcome.explanation().into()),
     }
+}
+
+/// Whether the case fails, for whatever reason that is the subject's.
+fn fails(case: &PlannedCase) -> bool {
+    let (record, _) = RUNTIME.block_on(runner::run_case(case, &ENVIRONMENT, &OPTIONS));
+    record.outcome.is_failure()
 }
 
 fn is_rejected(case: &PlannedCase, says: &str) -> Result<(), Failed> {

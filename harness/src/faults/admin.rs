@@ -197,6 +197,8 @@ impl Admin {
     /// # Errors
     /// When the server refuses.
     pub async fn sessions(&mut self) -> Result<Vec<Session>, CaseError> {
+        // Within a transaction, the server would go on to show what it showed first.
+        self.execute("SELECT pg_catalog.pg_stat_clear_snapshot()").await?;
         let rows: Vec<(i32, String, bool, String, i64)> =
             sqlx::query_as(SESSIONS).fetch_all(&mut self.connection).await.map_err(CaseError::harness)?;
         Ok(rows

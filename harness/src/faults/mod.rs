@@ -14,5 +14,5 @@ mod statement;
 pub use admin::{Admin, Session};
 pub use disk::{DiskError, SmallDisk, can_mount};
 pub use frame::Message;
-pub use polls::poll_times;
+pub use polls::{count_polls, poll_times};
 pub use proxy::{Action, Fault, Point, Proxy, ProxyError};

@@ -20,6 +20,18 @@ pub async fn poll_times<F: Future>(future: F, polls_max: u32) -> Option<F::Outpu
     .await
 }
 
+/// Polls the future until it is done, and counts how often it had to.
+pub async fn count_polls<F: Future>(future: F) -> (F::Output, u32) {
+    let mut future = Box::pin(future);
+    let mut polls = 0_u32;
+    let output = poll_fn(|context| {
+        polls = polls.saturating_add(1);
+        future.as_mut().poll(context)
+    })
+    .await;
+    (output, polls)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +46,6 @@ mod tests {
         assert_eq!(poll_times(three(), 1).await, None);
         assert_eq!(poll_times(three(), 2).await, None);
         assert_eq!(poll_times(three(), 3).await, Some(7));
+        assert_eq!(count_polls(three()).await, (7, 3));
     }
 }

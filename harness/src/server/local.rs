@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
@@ -24,6 +24,10 @@ use crate::event::ServerRecord;
 const READY_TIME_MAX: Duration = Duration::from_secs(30);
 
 const READY_POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How often a server is started again that is hindered by what was there before: a bit later every time, five seconds in
+/// all.
+const RESTART_ATTEMPTS: u32 = 100;
 
 /// How often another port is tried when one was taken between our finding it free and the server's using it.
 const PORT_ATTEMPTS: u32 = 5;
@@ -192,12 +196,10 @@ impl LocalServer {
         loop {
             let port = next_port().map_err(|source| LocalError::Directory { path: "127.0.0.1".into(), source })?;
             let mut process = spawn(&binaries, &mut run, port, &[])?;
-            let mut address = Address { directory: run.path().to_owned(), port, password: String::new() };
-            match ready(&mut process, &address.connect_options()).await {
-                Ok((password, version)) => {
-                    address.password = password;
-                    return Ok((Self { process, run, address, binaries }, version));
-                }
+            let password = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+            let address = Address { directory: run.path().to_owned(), port, password };
+            match ready(&mut process, &address).await {
+                Ok(version) => return Ok((Self { process, run, address, binaries }, version)),
                 Err(_) if attempt < PORT_ATTEMPTS && process.log_tail().contains("could not bind") => attempt += 1,
                 Err(what) => return Err(process.failure(what)),
             }
@@ -224,12 +226,24 @@ impl LocalServer {
 
     /// Starts a server that was ended again, with the same files at the same address.
     pub(super) async fn restart(&mut self, settings: &[&str]) -> Result<(), LocalError> {
-        self.process.stop();
-        self.process = spawn(&self.binaries, &mut self.run, self.address.port, settings)?;
-        let answer = ready(&mut self.process, &self.address.connect_options()).await;
-        let (password, _) = answer.map_err(|what| self.process.failure(what))?;
-        self.address.password = password;
-        Ok(())
+        let mut attempt = 1;
+        loop {
+            self.process.stop();
+            self.process = spawn(&self.binaries, &mut self.run, self.address.port, settings)?;
+            // With the same password, so that its URLs stay what they are.
+            match ready(&mut self.process, &self.address).await {
+                Ok(_) => return Ok(()),
+                // What a killed server has left may take a moment to let go of its memory, and others of its port.
+                Err(_) if attempt < RESTART_ATTEMPTS && self.is_hindered() => attempt += 1,
+                Err(what) => return Err(self.process.failure(what)),
+            }
+            tokio::time::sleep(READY_POLL_INTERVAL * attempt).await;
+        }
+    }
+
+    fn is_hindered(&self) -> bool {
+        let log = self.process.log_tail();
+        log.contains("is still in use") || log.contains("could not bind")
     }
 
     pub(super) async fn stop(mut self) -> Result<(), LocalError> {
@@ -262,15 +276,15 @@ fn spawn(
     Process::spawn(&command, run, &log)
 }
 
-/// Waits until the server answers a query; returns the password that was set, and the version.
-async fn ready(process: &mut Process, options: &PgConnectOptions) -> Result<(String, String), String> {
+/// Waits until the server answers a query and has its password; returns the version.
+async fn ready(process: &mut Process, address: &Address) -> Result<String, String> {
     let started = Instant::now();
     loop {
         if let Some(status) = process.ended().map_err(|error| error.to_string())? {
             return Err(format!("it ended with {status} before it answered"));
         }
         let left = READY_TIME_MAX.saturating_sub(started.elapsed());
-        let answer = match tokio::time::timeout(left, first_query(options)).await {
+        let answer = match tokio::time::timeout(left, first_query(address)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => crate::error_chain(&error),
             Err(_) => "nothing at all".to_owned(),
@@ -284,14 +298,13 @@ async fn ready(process: &mut Process, options: &PgConnectOptions) -> Result<(Str
 
 /// Sets a password that only we know: on the loopback address, unlike in our private directory, every user of
 /// the machine can knock.
-async fn first_query(options: &PgConnectOptions) -> Result<(String, String), sqlx::Error> {
-    let mut connection: PgConnection = options.connect().await?;
-    let password = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    let statement = format!("ALTER ROLE {USER} PASSWORD '{password}'");
+async fn first_query(address: &Address) -> Result<String, sqlx::Error> {
+    let mut connection: PgConnection = address.connect_options().connect().await?;
+    let statement = format!("ALTER ROLE {USER} PASSWORD '{}'", address.password);
     sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
     let version = sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await?;
     connection.close().await?;
-    Ok((password, version))
+    Ok(version)
 }
 
 fn free_port() -> io::Result<u16> {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use proofmark::domain::{
-    Change, DeploymentId, DeploymentStatus, ExperimentChanges, ExperimentId, Measures, Metrics, ModelChanges,
-    ModelId, ModelScores, ModelStage, NewBentoService, NewDeployment, NewExperiment, NewModel, NewServingMetric,
-    NewTrainingRun, OptunaTrial, Performance, Revision, SplitMetrics, TrainingRunId,
+    Change, DeploymentId, ExperimentChanges, ExperimentId, Measures, Metrics, ModelChanges, ModelId, ModelScores,
+    ModelStage, NewBentoService, NewDeployment, NewExperiment, NewModel, NewServingMetric, NewTrainingRun,
+    OptunaTrial, Performance, Revision, SplitMetrics, TrainingRunId,
 };
 use proofmark::repository::{IdempotencyKey, Page, PageRequest, RepositoryError};
 use proofmark_harness::case::CaseError;

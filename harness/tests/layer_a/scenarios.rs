@@ -127,7 +127,7 @@ async fn promotion_archives_only_the_same_models_previous_version() {
         let archived = moved.archived.unwrap();
         assert_eq!((archived.id, archived.stage, archived.is_champion), (first.id, ModelStage::Archived, false));
         let production = layer.models.in_stage(ModelStage::Production, PageRequest::first(10)).await.unwrap();
-        assert_eq!(production.items.iter().map(|model| model.id).collect::<Vec<_>>(), [second.id, other.id]);
+        assert_eq!(production.items.iter().map(|model| model.id).collect::<Vec<_>>(), [other.id, second.id]);
         assert_eq!(layer.models.find(staging.id).await.unwrap().stage, ModelStage::Staging);
         // Nothing changes if nothing has to, and there is no way back from the end.
         let same = layer.models.transition(second.id, None, ModelStage::Production).await.unwrap();

@@ -1,5 +1,6 @@
 //! Faulty repositories: those of services and metrics, and those for the kit.
 
-pub(crate) mod services;
+pub(crate) mod kit;
+mod services;
 
 pub(crate) use services::MUTANTS;

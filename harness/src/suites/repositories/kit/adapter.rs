@@ -212,9 +212,11 @@ impl Refusal {
         Self { kind, message: message.to_string() }
     }
 
-    /// What the server's code means, for repositories that hand on its errors as they are.
+    /// What the server's code means, for repositories that hand on its errors as they are. Without a code it was not the
+    /// server that spoke: the connection is broken, or there is none.
     #[must_use]
-    pub fn from_sqlstate(code: &str, message: impl fmt::Display) -> Self {
+    pub fn from_sqlstate(code: Option<&str>, message: impl fmt::Display) -> Self {
+        let code = code.unwrap_or("08000");
         let kind = match code {
             "23505" | "23P01" => RefusalKind::Conflict,
             "23503" => RefusalKind::MissingReference,

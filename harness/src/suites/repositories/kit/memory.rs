@@ -1,6 +1,6 @@
 //! The oracle: a repository in memory that does what the kit expects of every repository, and no more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -217,8 +217,9 @@ impl Adapter for MemoryRepository {
         let once = self.spec.abilities().contains(&Ability::AppendOnce);
         let time = self.spec.point_time;
         let stored = state.points.entry(key.to_owned()).or_default();
+        let mut moments: HashSet<_> = stored.iter().map(|point| point.time(time)).collect();
         for point in points {
-            if !once || !stored.iter().any(|other| other.get(time) == point.get(time)) {
+            if moments.insert(point.time(time)) || !once {
                 stored.push(point.clone());
             }
         }

@@ -99,8 +99,12 @@ pub(super) struct Store {
 impl Store {
     /// The same repository once more, with other connections; the two never take the same sample.
     pub(super) async fn opened_again(&self, subject: &Subject, database: Database) -> Result<Self, CaseError> {
-        let store = subject.opened(database, self.lease.clone()).await?;
-        Ok(Self { numbers: Arc::clone(&self.numbers), ..store })
+        Ok(subject.opened(database, self.lease.clone()).await?.numbered_as(self))
+    }
+
+    /// The store, which never takes the same sample as the other one.
+    pub(super) fn numbered_as(self, other: &Self) -> Self {
+        Self { numbers: Arc::clone(&other.numbers), ..self }
     }
 
     /// A number that was not given before.

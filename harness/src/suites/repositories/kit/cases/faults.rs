@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::super::subject::Subject;
 use super::stage::{Expected, Stage, Work, judge};
 use crate::case::{CaseError, CaseResult};
@@ -15,6 +17,9 @@ const DELAY: Duration = Duration::from_millis(60);
 /// How often it is looked for whether a fault has happened, and how long lies between.
 const LOOKS_MAX: u32 = 1_000;
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Far more than a few calls take that wait for nobody.
+const SERVED_TIME_MAX: Duration = Duration::from_secs(5);
 
 fn all_messages() -> impl Iterator<Item = Message> {
     Message::OF_CLIENT.into_iter().chain(Message::OF_SERVER)
@@ -138,8 +143,14 @@ pub(super) async fn a_stalled_call_can_be_given_up(subject: Subject) -> CaseResu
             tokio::time::sleep(LOOK_PAUSE).await;
         }
         let _ = stage.proxy.disarm();
-        stage.expect_known(&what).await?;
+        let served = timeout(SERVED_TIME_MAX, stage.expect_known(&what)).await;
         stalled.abort();
+        let Ok(served) = served else {
+            return Err(CaseError::failed(format!(
+                "{what}: expected others to be served meanwhile, found them waiting"
+            )));
+        };
+        served?;
         let _ = stalled.await;
         stage.expect_known(&format!("{what}, and was given up")).await?;
         stage.proxy.release();

@@ -41,7 +41,8 @@ async fn expect_apart(a: &Store, b: &Store, what: &str) -> CaseResult {
 }
 
 pub(super) async fn two_databases_share_nothing(subject: Subject) -> CaseResult {
-    let (a, b) = (subject.store().await?, subject.store().await?);
+    let a = subject.store().await?;
+    let b = subject.store().await?.numbered_as(&a);
     expect_apart(&a, &b, "database").await?;
     expect_apart(&b, &a, "database").await
 }
@@ -52,7 +53,8 @@ pub(super) async fn two_tenants_share_nothing(subject: Subject) -> CaseResult {
     for tenant in ["tenant", "tenant 2"] {
         let mut database = Database::new(lease.url());
         database.tenant = Some(tenant.to_owned());
-        stores.push(subject.opened(database, Some(lease.clone())).await?);
+        let store = subject.opened(database, Some(lease.clone())).await?;
+        stores.push(stores.first().map_or(store.clone(), |first| store.numbered_as(first)));
     }
     let [a, b] = stores.as_slice() else { return Err(CaseError::harness("expected two repositories")) };
     expect_apart(a, b, "tenant").await?;

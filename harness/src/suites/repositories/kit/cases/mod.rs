@@ -271,6 +271,11 @@ pub const CASES: &[Case<Subject>] = &[
         [Database, Reconnect]
     ),
     kit_case!(
+        outages::a_dropped_connection_attempt_leaves_nothing_open,
+        "an insert that is dropped while it connects leaves nothing open",
+        [Database, Reconnect]
+    ),
+    kit_case!(
         outages::a_dropped_update_is_whole_or_absent,
         "an update that is dropped wherever it waits is whole or absent",
         [Database, Reconnect, Update]

@@ -12,18 +12,18 @@ use super::super::{Database, RefusalKind};
 use super::stage::{Expected, Stage, Work, is_outage, judge};
 use crate::case::{CaseError, CaseResult};
 use crate::check;
-use crate::faults::{Admin, Session, SmallDisk, poll_times};
+use crate::faults::{Admin, Session, SmallDisk, count_polls, poll_times};
 use crate::server::Crash;
 
 /// Far more than a call may take that waits for a connection as long as it was told to.
-const REFUSAL_TIME_MAX: Duration = Duration::from_secs(10);
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How long such a call waits, and how many connections there are.
 const ACQUIRE_TIME: Duration = Duration::from_millis(200);
 const CONNECTIONS: u32 = 2;
 
-/// How often a future may be polled; one that waits more often is not finished here.
-const POLLS_MAX: u32 = 300;
+/// How many of the first and of the last waits of a future are tried, one by one.
+const EDGE: u32 = 8;
 
 /// The size of the small disk in octets, and the most records that fit in what is left of its pages.
 const DISK_OCTETS: u64 = 48 << 20;
@@ -140,46 +140,56 @@ pub(super) async fn a_read_only_server_is_told(subject: Subject) -> CaseResult {
     stage.expect_health("the server was read-only").await
 }
 
-/// Drops the work at every point at which it waits, on used connections and on new ones.
-async fn drop_everywhere(subject: &Subject, work: Work) -> CaseResult {
+/// The waits at which to drop a future that waits so many times: all of them if they are few, else the first, the last,
+/// and ever fewer between. (A client may wait a thousand times while it computes a key from a password.)
+fn waits(total: u32) -> Vec<u32> {
+    let last = total.saturating_sub(EDGE).max(EDGE);
+    let between = std::iter::successors(Some(EDGE + EDGE / 2), |wait| wait.checked_add(wait / 2 + 1));
+    (1..=EDGE).chain(between.take_while(|wait| *wait < last)).chain(last + 1..=total).collect()
+}
+
+/// Drops the work at every point at which it waits, on used connections, or on new ones.
+async fn drop_everywhere(subject: &Subject, work: Work, is_new: bool) -> CaseResult {
     let mut stage = Stage::new(subject, work).await?;
-    for is_new in [false, true] {
-        let mut is_finished = false;
-        for polls in 1..=POLLS_MAX {
-            if is_new {
-                stage.renew(subject).await?;
-            }
-            let task = stage.task(work).await?;
-            let before = stage.admin.rows().await?;
-            let result = poll_times(task.run(&stage.store), polls).await;
-            let what = format!("{work:?} that was dropped when it waited for the {polls}. time");
-            stage.admin.expect_rest(&what).await?;
-            let done = stage.is_done(&task, &before, &what).await?;
-            if let Some(result) = &result {
-                check!(result.is_ok(), "{what}: expected success, found: {result:?}");
-                judge(result, done, Expected::There, &what)?;
-                is_finished = true;
-            }
-            stage.expect_health(&what).await?;
-            if is_finished {
-                break;
-            }
+    if is_new {
+        stage.renew(subject).await?;
+    }
+    let task = stage.task(work).await?;
+    let (result, total) = count_polls(task.run(&stage.store)).await;
+    check!(result.is_ok(), "{work:?}: expected success, found: {result:?}");
+    for wait in waits(total) {
+        if is_new {
+            stage.renew(subject).await?;
         }
-        check!(is_finished, "{work:?}: expected an end after {POLLS_MAX} waits, found none");
+        let task = stage.task(work).await?;
+        let before = stage.admin.rows().await?;
+        let result = poll_times(task.run(&stage.store), wait).await;
+        let what = format!("{work:?} that was dropped when it waited for the {wait}. time");
+        stage.admin.expect_rest(&what).await?;
+        let done = stage.is_done(&task, &before, &what).await?;
+        if let Some(result) = &result {
+            check!(result.is_ok(), "{what}: expected success, found: {result:?}");
+            judge(result, done, Expected::There, &what)?;
+        }
+        stage.expect_health(&what).await?;
     }
     Ok(())
 }
 
 pub(super) async fn a_dropped_insert_leaves_nothing_open(subject: Subject) -> CaseResult {
-    drop_everywhere(&subject, Work::Insert).await
+    drop_everywhere(&subject, Work::Insert, false).await
+}
+
+pub(super) async fn a_dropped_connection_attempt_leaves_nothing_open(subject: Subject) -> CaseResult {
+    drop_everywhere(&subject, Work::Insert, true).await
 }
 
 pub(super) async fn a_dropped_update_is_whole_or_absent(subject: Subject) -> CaseResult {
-    drop_everywhere(&subject, Work::Update).await
+    drop_everywhere(&subject, Work::Update, false).await
 }
 
 pub(super) async fn a_dropped_append_is_whole_or_absent(subject: Subject) -> CaseResult {
-    drop_everywhere(&subject, Work::Append).await
+    drop_everywhere(&subject, Work::Append, false).await
 }
 
 pub(super) async fn a_restarted_server_loses_nothing(subject: Subject) -> CaseResult {
@@ -298,4 +308,17 @@ fn copy_owner(like: &Path, directory: &Path) -> CaseResult {
     let owner = std::fs::metadata(like).map_err(CaseError::harness)?;
     std::fs::create_dir(directory).map_err(CaseError::harness)?;
     std::os::unix::fs::chown(directory, Some(owner.uid()), Some(owner.gid())).map_err(CaseError::harness)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_waits_are_all_tried_and_of_many_the_first_and_the_last() {
+        assert_eq!(waits(11), (1..=11).collect::<Vec<_>>());
+        let many = waits(1_000);
+        assert!(many.is_sorted() && many.len() < 30, "{many:?}");
+        assert!(many.starts_with(&[1, 2, 3, 4, 5, 6, 7, 8]) && many.ends_with(&[997, 998, 999, 1_000]));
+    }
 }

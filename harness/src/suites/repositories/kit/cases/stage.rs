@@ -97,10 +97,9 @@ impl Stage {
         let store = direct.opened_again(subject, database(&proxy)).await?;
         let (known, footprints) = (Vec::new(), BTreeMap::new());
         let mut stage = Self { store, direct, proxy, admin, known, footprints, points: 1 };
-        stage.admin.rows().await?;
         for work in [Work::Insert, work] {
-            let before = stage.admin.rows().await?;
             let task = stage.task(work).await?;
+            let before = stage.admin.rows().await?;
             task.run(&stage.store).await.map_err(|refusal| {
                 CaseError::failed(format!("{}: expected success, found: {refusal}", work.name()))
             })?;
