@@ -66,6 +66,50 @@ id! {
     ServingMetricId
 }
 id! {
+    /// A row of `ml_feast_feature_views`.
+    FeatureViewId
+}
+id! {
+    /// A row of `ml_feast_materialization_jobs`.
+    MaterializationJobId
+}
+id! {
+    /// A row of `ml_feast_feature_freshness`.
+    FeatureFreshnessId
+}
+id! {
+    /// A row of `ml_data_quality_reports`.
+    DataQualityReportId
+}
+id! {
+    /// A row of `ml_shap_analyses`.
+    ShapAnalysisId
+}
+id! {
+    /// A row of `ml_hpo_studies`.
+    HpoStudyId
+}
+id! {
+    /// A row of `ml_hpo_trials`.
+    HpoTrialId
+}
+id! {
+    /// A row of `ml_hpo_patterns`.
+    HpoPatternId
+}
+id! {
+    /// A row of `ml_observability_spans`.
+    SpanRowId
+}
+id! {
+    /// A row of `prompt_optimization_runs`.
+    PromptRunId
+}
+id! {
+    /// A row of `optimized_instructions`.
+    InstructionId
+}
+id! {
     /// A row of `ml_training_runs`.
     TrainingRunId
 }

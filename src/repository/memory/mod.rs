@@ -1,10 +1,16 @@
 //! Repositories in memory: the oracle that other repositories are compared with.
 
 mod bento_service;
+mod data_quality;
 mod deployment;
 mod experiment;
+mod feature_view;
+mod hpo;
 mod idempotency;
 mod model;
+mod prompt;
+mod shap_analysis;
+mod span;
 mod training_run;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,9 +26,15 @@ use super::{CursorKey, IdempotencyKey, RepositoryError};
 use crate::domain::{Revision, to_microseconds};
 
 pub use bento_service::MemoryBentoServiceRepository;
+pub use data_quality::MemoryDataQualityRepository;
 pub use deployment::MemoryDeploymentRepository;
 pub use experiment::MemoryExperimentRepository;
+pub use feature_view::MemoryFeatureViewRepository;
+pub use hpo::MemoryHpoRepository;
 pub use model::MemoryModelRepository;
+pub use prompt::MemoryPromptRepository;
+pub use shap_analysis::MemoryShapAnalysisRepository;
+pub use span::MemorySpanRepository;
 pub use training_run::MemoryTrainingRunRepository;
 
 /// The tables of one platform. Clones share them, and so do the repositories that are made on it: what one of them
@@ -37,10 +49,16 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Tables {
     bento_services: bento_service::Rows,
-    deployments: deployment::Rows,
-    experiments: experiment::Rows,
+    data_quality: data_quality::Rows,
+    feature_views: feature_view::Rows,
+    hpo: hpo::Rows,
     idempotency: idempotency::Rows,
     models: model::Rows,
+    prompts: prompt::Rows,
+    shap_analyses: shap_analysis::Rows,
+    spans: span::Rows,
+    deployments: deployment::Rows,
+    experiments: experiment::Rows,
     training_runs: training_run::Rows,
 }
 

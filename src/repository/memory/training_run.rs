@@ -46,6 +46,11 @@ fn revise(run: &mut TrainingRun) -> TrainingRun {
 }
 
 impl Rows {
+    /// Whether there is such a run.
+    pub(super) fn contains(&self, id: TrainingRunId) -> bool {
+        self.runs.contains_key(&id)
+    }
+
     /// Whether a run belongs to the experiment.
     pub(super) fn are_of(&self, experiment: ExperimentId) -> bool {
         self.runs.values().any(|run| run.experiment_id == experiment)

@@ -1,0 +1,1 @@
+-- What the rows said is in their error messages. It was wrong, and is not brought back.
