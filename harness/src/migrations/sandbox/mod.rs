@@ -10,6 +10,7 @@ mod notices;
 mod profile;
 mod refusal;
 mod session;
+mod undone;
 mod watch;
 pub(crate) mod words;
 
@@ -20,16 +21,17 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 pub use intent::Reach;
-pub(crate) use intent::{reach, reach_of_refusal};
+pub(crate) use intent::{keeps_its_transaction, reach, reach_of_refusal};
 pub use notices::Notice;
 pub use profile::{Profile, UnknownProfile};
 pub use refusal::Refusal;
 pub use session::{Beyond, End, Ran, Session};
+pub(crate) use undone::Begun;
 
 use super::evidence::Settings;
 use crate::database::TestDatabase;
 use crate::environment::{Environment, EnvironmentError};
-use crate::schema::Fingerprint;
+use crate::schema::{Fingerprint, Mark};
 use crate::server::sandbox_roles::role_of;
 use session::{Entry, Limits};
 use watch::{Watch, literal, quoted};
@@ -263,6 +265,11 @@ impl Sandbox {
     /// When the server refuses.
     pub async fn digest(&self) -> Result<String, SandboxError> {
         self.watch.digest().await
+    }
+
+    /// Whether the schema is as it was at a moment that was marked in this sandbox.
+    pub(crate) async fn is_as_it_was(&self, mark: &mut Mark) -> Result<bool, SandboxError> {
+        self.watch.is_as_it_was(mark).await
     }
 
     /// The state of the catalogs.
