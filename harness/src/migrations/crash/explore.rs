@@ -117,11 +117,7 @@ async fn apply(sandbox: &Sandbox, script: &Script) -> Result<Option<Refusal>, Sa
 }
 
 /// One kill, with all statements done and nothing committed.
-async fn one_kill(
-    sandbox: &Sandbox,
-    script: &Script,
-    found: &mut StepCrashes,
-) -> Result<(), SandboxError> {
+async fn one_kill(sandbox: &Sandbox, script: &Script, found: &mut StepCrashes) -> Result<(), SandboxError> {
     let mut session = sandbox.session().await?;
     let earliest_s = session.clock().await?;
     run(session.connection(), "BEGIN").await?;

@@ -128,10 +128,7 @@ pub(super) struct Name {
 }
 
 /// The tables that may be given rows; only those of some numbers, if any are given.
-pub(super) async fn names(
-    connection: &mut PgConnection,
-    only: Option<&[i64]>,
-) -> Result<Vec<Name>, sqlx::Error> {
+pub(super) async fn names(connection: &mut PgConnection, only: Option<&[i64]>) -> Result<Vec<Name>, sqlx::Error> {
     let condition = if only.is_some() { "c.oid = ANY ($2::oid[])" } else { "$2 IS NULL" };
     let query = include_str!("names.sql").replace("WHERE ONLY", &format!("WHERE {condition}"));
     let query = sqlx::query_as(AssertSqlSafe(query)).bind(HISTORIES.as_slice()).bind(only);

@@ -162,7 +162,9 @@ mod tests {
 
     #[test]
     fn a_time_is_read_as_the_server_shows_it() {
-        for (setting, expected) in [("0", 0), ("1500ms", 1_500), ("2s", 2_000), ("5min", 300_000), ("1h", 3_600_000)] {
+        for (setting, expected) in
+            [("0", 0), ("1500ms", 1_500), ("2s", 2_000), ("5min", 300_000), ("1h", 3_600_000)]
+        {
             assert_eq!(milliseconds(setting), expected, "{setting}");
         }
     }

@@ -11,11 +11,12 @@ use super::relations::{Relation, Relations};
 use super::rows::Rows;
 use super::run::{Before, Run};
 use super::stall::{Stall, Traffic as Users};
+use super::survive::{self, Kept};
 use super::words::{is_harmless, words};
 use super::zone::{self, OTHER_ZONE};
 use super::{Change, LockMode, Observed, Passage, Touched, Traffic, queries};
 use crate::environment::Environment;
-use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError};
+use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, keeps_its_transaction};
 use crate::migrations::source::Script;
 use crate::migrations::{Project, Settings};
 
@@ -114,12 +115,22 @@ impl Replay {
             }
         }
         let before = Before { tables: self.tables.clone(), relations, in_use };
+        let mut kept = Vec::new();
+        if !keeps_its_transaction(script) {
+            // What it commits cannot be run once more: whatever it may touch is kept.
+            let text: Vec<&str> = script.statements.iter().map(|part| script.statement(part)).collect();
+            kept = survive::keep(&mut self.admin, &before, &survive::named(&text.join(" "), &before)).await?;
+        }
         let run = Run::start(&self.sandbox, script, &before, None).await?;
         let mut passage = match run.refusal.clone() {
-            None => self.finish(script, &before, run).await?,
+            None => self.finish(script, &before, run, &mut kept).await?,
             Some(refusal) => self.refused(script, &before, run, refusal, is_refused_anyway).await?,
         };
         self.note(&passage.statements, &before);
+        let lost = survive::compare(&mut self.admin, kept, &self.tables, &passage.statements).await?;
+        if passage.refused.is_none() {
+            passage.lost_rows = lost;
+        }
         passage.broken = queries::broken(&mut self.admin, &before.tables, &passage.statements).await?;
         passage.lost_views = self.lost_views(script, &before, &passage.statements).await?;
         Ok(passage)
@@ -212,12 +223,19 @@ impl Replay {
     }
 
     /// Commits what went well; what is worth it is run again first, in another zone and beside other users.
-    async fn finish(&mut self, script: &Script, before: &Before, mut run: Run) -> Result<Passage, SandboxError> {
+    async fn finish(
+        &mut self,
+        script: &Script,
+        before: &Before,
+        mut run: Run,
+        kept: &mut Vec<Kept>,
+    ) -> Result<Passage, SandboxError> {
         let mut passage = Passage::default();
         if run.whole {
             let conversions = zone::conversions(&run.statements);
             let tables = if self.stalls_left > 0 { disturbed(&run.statements) } else { Vec::new() };
-            if !conversions.is_empty() || !tables.is_empty() {
+            let suspects = survive::suspects(&run.statements, before);
+            if !conversions.is_empty() || !tables.is_empty() || !suspects.is_empty() {
                 for mut conversion in conversions {
                     let here = zone::value(run.session.connection(), &conversion).await?;
                     conversion.example.0 = here.unwrap_or_default();
@@ -226,6 +244,7 @@ impl Replay {
                 look::roll_back(run.session.connection()).await;
                 drop(run);
                 self.in_another_zone(script, before, &mut passage).await?;
+                kept.extend(survive::keep(&mut self.admin, before, &suspects).await?);
                 run = self.beside_others(script, before, tables, &mut passage).await?;
             }
         }

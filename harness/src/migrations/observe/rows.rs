@@ -61,9 +61,8 @@ impl Rows {
         rows: usize,
         relations: &HashMap<i64, Arc<Relation>>,
     ) -> Result<Vec<i64>, SandboxError> {
-        let is_open = |id: &i64| {
-            !self.full.contains(id) && self.tries.get(id).is_none_or(|tries| *tries < TRIES_MAX)
-        };
+        let is_open =
+            |id: &i64| !self.full.contains(id) && self.tries.get(id).is_none_or(|tries| *tries < TRIES_MAX);
         let tables = relations.values().filter(|relation| matches!(relation.kind.as_str(), "r" | "p"));
         let open: Vec<i64> = tables.map(|relation| relation.id).filter(is_open).collect();
         self.met = relations.keys().copied().collect();
@@ -71,12 +70,8 @@ impl Rows {
             return Ok(open);
         }
         let mut session = sandbox.session().await?;
-        let options = Fill {
-            only: Some(open.clone()),
-            rows_per_table: rows,
-            time_max: FILL_TIME_MAX,
-            ..Fill::default()
-        };
+        let options =
+            Fill { only: Some(open.clone()), rows_per_table: rows, time_max: FILL_TIME_MAX, ..Fill::default() };
         let filled = generate::fill(session.connection(), &options).await;
         let filled =
             filled.map_err(|FillError::Server { action, source }| SandboxError::Server { action, source })?;

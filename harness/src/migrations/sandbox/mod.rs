@@ -9,6 +9,7 @@ mod intent;
 mod notices;
 mod profile;
 mod refusal;
+mod role_names;
 mod session;
 mod undone;
 mod watch;
@@ -17,7 +18,8 @@ pub(crate) mod words;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sqlx::postgres::PgConnection;
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use uuid::Uuid;
 
 pub use intent::Reach;
@@ -131,6 +133,7 @@ impl Sandbox {
             ("lock_timeout", LOCK_TIME_MAX_MS),
             ("idle_in_transaction_session_timeout", IDLE_TIME_MAX_MS),
         ]);
+        let owner = without_compiler(owner);
         let (role, password, owner) = if is_superuser {
             let role = role_of(database.name());
             let password = Uuid::new_v4().simple().to_string();
@@ -318,5 +321,11 @@ async fn make_role(
 }
 
 async fn connect(database: &TestDatabase) -> Result<PgConnection, SandboxError> {
-    database.connect().await.map_err(server_error("connect to the database"))
+    let options = without_compiler(database.connect_options());
+    options.connect().await.map_err(server_error("connect to the database"))
+}
+
+/// What is asked of the catalogs is run once and has many parts: to compile it takes the server longer than to run it.
+fn without_compiler(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([("jit", "off")])
 }

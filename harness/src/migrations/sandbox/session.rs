@@ -11,6 +11,7 @@ use tracing::instrument::WithSubscriber as _;
 
 use super::intent::{Control, Intent, Reach, RoleWish, control, intent};
 use super::notices::{Ear, Notice};
+use super::role_names::role_names;
 use super::undone::Begun;
 use super::watch::Watch;
 use super::{Profile, Refusal, SandboxError, server_error};
@@ -186,14 +187,8 @@ impl Session {
     pub async fn run_to(&mut self, script: &Script, end: End) -> Result<Ran, SandboxError> {
         self.beyond.clear();
         self.notices.clear();
-        let mut ran = Ran {
-            refusal: None,
-            kept: 0,
-            own_end: None,
-            beyond: Vec::new(),
-            notices: Vec::new(),
-            left: None,
-        };
+        let mut ran =
+            Ran { refusal: None, kept: 0, own_end: None, beyond: Vec::new(), notices: Vec::new(), left: None };
         let mut in_transaction = false;
         let earliest_s = if end == End::Fail { self.clock().await? } else { 0.0 };
         if script.in_transaction {
@@ -280,7 +275,13 @@ impl Session {
                 self.judge(waited, number, Some((statement, text))).await
             }
             Input::Sql => match intent(text, self.profile) {
-                Intent::Plain => self.sql(Work::Sql(text), number, statement, text).await,
+                Intent::Plain => match self.watch.made_elsewhere(&role_names(text)).await? {
+                    Some(role) => {
+                        let message = format!("role \"{role}\" does not exist");
+                        self.refuse(Refusal::ours(number, "42704", message)).await
+                    }
+                    None => self.sql(Work::Sql(text), number, statement, text).await,
+                },
                 Intent::CopyToClient => self.sql(Work::CopyOut(text), number, statement, text).await,
                 Intent::Idle => Ok(None),
                 Intent::Roles(wishes) => self.see_to(&wishes, number).await,
@@ -303,6 +304,15 @@ impl Session {
     ) -> Result<Option<Refusal>, SandboxError> {
         let waited = self.wait(work).await;
         self.judge(waited, number, Some((statement, text))).await
+    }
+
+    /// Refuses what the server would not, in such a way that it takes the transaction for one that has failed.
+    async fn refuse(&mut self, refusal: Refusal) -> Result<Option<Refusal>, SandboxError> {
+        let raised = sqlx::raw_sql("DO $$ BEGIN RAISE EXCEPTION 'refused'; END $$").execute(&mut self.connection);
+        match raised.await {
+            Ok(_) | Err(sqlx::Error::Database(_)) => Ok(Some(refusal)),
+            Err(error) => self.lost(refusal.statement, error).await,
+        }
     }
 
     async fn see_to(&mut self, wishes: &[RoleWish], number: usize) -> Result<Option<Refusal>, SandboxError> {

@@ -49,9 +49,7 @@ impl Session {
         let row = self.connection().fetch_one(sqlx::raw_sql(QUERY)).await;
         let read = |row: PgRow| Ok((row.try_get::<String, _>(0)?, row.try_get(1)?));
         let (time, transaction) = row.and_then(read).map_err(server_error("look at a transaction"))?;
-        let is_within = |time: f64| {
-            time >= begun.earliest_s - ROUNDING_S && time <= begun.latest_s + ROUNDING_S
-        };
+        let is_within = |time: f64| time >= begun.earliest_s - ROUNDING_S && time <= begun.latest_s + ROUNDING_S;
         Ok(Pending { is_the_one_begun: time.parse().is_ok_and(is_within), transaction })
     }
 

@@ -187,6 +187,23 @@ impl Watch {
         }
     }
 
+    /// The first of some roles that is there only as the scripts of another sandbox have made it.
+    pub(super) async fn made_elsewhere(&self, names: &[String]) -> Result<Option<String>, SandboxError> {
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let made = self.made.lock().await;
+        let names: Vec<&String> = names.iter().filter(|name| !made.contains(*name)).collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let mut connection = self.connection.lock().await;
+        let query = "SELECT rolname::text FROM pg_catalog.pg_roles
+            WHERE rolname = ANY ($1) AND pg_catalog.shobj_description(oid, 'pg_authid') = $2 ORDER BY rolname LIMIT 1";
+        let query = sqlx::query_scalar(query).bind(names).bind(MARK);
+        query.fetch_optional(&mut *connection).await.map_err(server_error("look for a role"))
+    }
+
     /// Makes a role that is there before the first migration.
     pub(super) async fn provide(&self, name: &str) -> Result<(), SandboxError> {
         match self.make(name).await? {
