@@ -144,7 +144,7 @@ fn reason<'a>(filled: &'a Filled, table: &str) -> &'a str {
 
 impl Database {
     async fn fill(&mut self, rows_per_table: usize) -> Filled {
-        let options = Fill { rows_per_table, seed: 7, time_max: Duration::from_secs(20) };
+        let options = Fill { rows_per_table, seed: 7, time_max: Duration::from_secs(20), ..Fill::default() };
         fill(self.session.connection(), &options).await.unwrap()
     }
 
@@ -239,7 +239,7 @@ async fn keys_refer_to_rows_and_rows_fall_into_partitions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_filled_is_said_with_its_reason() {
     let mut database = with(IMPOSSIBLE).await;
-    let options = Fill { rows_per_table: 20, seed: 7, time_max: Duration::from_secs(3) };
+    let options = Fill { rows_per_table: 20, seed: 7, time_max: Duration::from_secs(3), ..Fill::default() };
     let filled = fill(database.session.connection(), &options).await.unwrap();
     let reason = |table: &str| reason(&filled, table);
     assert!(reason("public.never").contains("((id > 5) AND (id < 3))"), "{filled:?}");

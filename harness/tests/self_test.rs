@@ -42,6 +42,7 @@ const _: () = assert_every_case_has_a_mutant(suites::migrations::replay::CASES, 
 const _: () = assert_every_case_has_a_mutant(suites::migrations::traffic::CASES, migrations::traffic::MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::migrations::quality::CASES, migrations::quality::MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::migrations::crash::CASES, migrations::crash::MUTANTS);
+const _: () = assert_every_case_has_a_mutant(suites::migrations::policy::CASES, migrations::files::POLICY_MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::migrators::CASES, migrators::MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::migrators::LIST_CASES, migrators::LIST_MUTANTS);
 const _: () = assert_every_case_has_a_mutant(suites::repositories::CASES, repositories::MUTANTS);
@@ -60,7 +61,8 @@ fn main() -> ExitCode {
     for (cases, mutants) in suites::migrations::GROUPS.into_iter().zip(migrations::MUTANTS) {
         add(&mut trials, suite, cases, mutants);
     }
-    for case in suites::migrations::GROUPS.into_iter().flatten() {
+    add(&mut trials, suite, suites::migrations::policy::CASES, migrations::files::POLICY_MUTANTS);
+    for case in suites::migrations::GROUPS.into_iter().flatten().chain(suites::migrations::policy::CASES) {
         let planned = PlannedCase::new(suite, "sound", case, Batch::Database, &Capability::ALL, sound);
         let name = format!("{}::{}::accepts::a_sound_set", suite.name(), case.name);
         trials.push(Trial::test(name, move || is_accepted(&planned)));

@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// How many rows each table has when a migration meets it; 200 unless given
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     rows: Option<usize>,
+    /// How long one statement may take, in seconds; 20 unless given
+    #[arg(long, value_name = "SECONDS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=3_600))]
+    statement_time_limit: Option<u64>,
     /// The configuration; `proofmark.toml` in the directory or the nearest above it unless given
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -105,7 +108,12 @@ impl Arguments {
         let order = self.order.clone().or_else(|| config.order.clone());
         let project = Project::read(&self.directory, &ReadOptions { layout, order })?;
         let default = Settings::default();
-        let settings = Settings { rows: self.rows.or(config.rows).unwrap_or(default.rows), profile, ..default };
+        let settings = Settings {
+            rows: self.rows.or(config.rows).unwrap_or(default.rows),
+            profile,
+            statement_time_max: self.statement_time_limit.map_or(default.statement_time_max, Duration::from_secs),
+            ..default
+        };
         let mut policy = Policy::new(checks).with_config(config).with_comments_of(&project);
         if let Some(path) = &self.baseline {
             policy = policy.with_baseline(Baseline::read(path)?);
@@ -134,6 +142,9 @@ impl Arguments {
         }
         if let Some(rows) = self.rows {
             let _ = write!(command, " --rows {rows}");
+        }
+        if let Some(seconds) = self.statement_time_limit {
+            let _ = write!(command, " --statement-time-limit {seconds}");
         }
         command
     }

@@ -220,7 +220,7 @@ impl Evidence {
     }
 
     /// Notes that a case has said all that it had found.
-    pub(crate) fn concluded(&self, check: &str) {
+    pub fn concluded(&self, check: &str) {
         self.concluded.lock().unwrap_or_else(PoisonError::into_inner).insert(check.to_owned());
     }
 

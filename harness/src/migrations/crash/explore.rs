@@ -10,13 +10,12 @@ use sqlx::Connection as _;
 
 use super::interrupt::{self, Interrupted};
 use super::state::State;
-use super::{end, kill, process, run_part, run_whole};
+use super::{end, kill, process, run_part, run_statements, run_whole};
 use crate::environment::Environment;
 use crate::migrations::Settings;
 use crate::migrations::observe::{document, is_transaction_control, roll_back, run, sandbox, words};
-use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError};
+use crate::migrations::sandbox::{Begun, Refusal, Sandbox, SandboxError, keeps_its_transaction};
 use crate::migrations::source::{Project, Script};
-use crate::schema::Fingerprint;
 
 /// How many boundaries of one script are tried in copies.
 const BOUNDARIES_MAX: usize = 16;
@@ -53,7 +52,7 @@ pub struct StepCrashes {
     /// What becomes of indexes that are made concurrently.
     pub interrupted: Vec<Interrupted>,
     /// What a kill left although nothing was committed.
-    pub left: Vec<String>,
+    pub left: Option<String>,
     /// What the server said when the migration was run after that.
     pub refused_after: Option<Refusal>,
 }
@@ -99,7 +98,7 @@ pub async fn explore(
         if is_refused {
             // What does not apply anyway leaves what it leaves.
             found.refused = apply(&sandbox, &step.up).await?;
-        } else if is_one_transaction(&step.up) {
+        } else if keeps_its_transaction(&step.up) {
             one_kill(&sandbox, &step.up, &mut found).await?;
         } else {
             many_kills(&sandbox, &step.up, &mut found, &mut explored.left_out, &mut copies).await?;
@@ -117,45 +116,25 @@ async fn apply(sandbox: &Sandbox, script: &Script) -> Result<Option<Refusal>, Sa
     Ok(refusal)
 }
 
-/// Whether a script stays in its runner's transaction. Within one, only statements of the script itself can end it:
-/// functions and procedures cannot.
-fn is_one_transaction(script: &Script) -> bool {
-    script.in_transaction
-        && !script.statements.iter().any(|statement| {
-            let words = words(script.statement(statement));
-            let first = words.first().map_or("", String::as_str);
-            is_transaction_control(&words)
-                && matches!(first, "commit" | "end" | "rollback" | "abort" | "prepare")
-                && words.get(1).is_none_or(|word| word != "to")
-        })
-}
-
-async fn fingerprint(sandbox: &Sandbox) -> Result<Fingerprint, SandboxError> {
-    let mut admin = sandbox.admin().await?;
-    let taken = Fingerprint::take(&mut admin).await;
-    let _ = admin.close().await;
-    taken.map_err(|source| SandboxError::Server { action: "look at the catalogs", source })
-}
-
 /// One kill, with all statements done and nothing committed.
 async fn one_kill(sandbox: &Sandbox, script: &Script, found: &mut StepCrashes) -> Result<(), SandboxError> {
-    let before = fingerprint(sandbox).await?;
     let mut session = sandbox.session().await?;
-    let process = process(&mut session).await?;
-    let refusal = run_part(&mut session, script, usize::MAX).await?;
-    let mut admin = sandbox.admin().await?;
-    kill(&mut admin, process).await?;
-    drop(session);
-    let _ = admin.close().await;
+    let earliest_s = session.clock().await?;
+    run(session.connection(), "BEGIN").await?;
+    let begun = Begun::between(earliest_s, session.clock().await?);
+    let refusal = run_statements(&mut session, script, usize::MAX).await?;
     if refusal.is_some() {
+        end(session).await;
         found.refused = refusal;
         return Ok(());
     }
-    let changes = before.changes(&fingerprint(sandbox).await?);
-    found.left = changes.iter().map(ToString::to_string).collect();
+    let pending = session.pending(begun).await?;
+    session.kill().await?;
+    found.left = session.not_undone(&pending).await?;
+    drop(session);
     match apply(sandbox, script).await? {
         // A constraint that waits for the end of the transaction has nothing to do with the kill.
-        Some(refusal) if found.left.is_empty() && refusal.sqlstate.starts_with("23") => {
+        Some(refusal) if found.left.is_none() && refusal.sqlstate.starts_with("23") => {
             found.refused = Some(refusal)
         }
         refusal => found.refused_after = refusal,

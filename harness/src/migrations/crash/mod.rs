@@ -52,6 +52,15 @@ async fn run_part(session: &mut Session, script: &Script, count: usize) -> Resul
     if script.in_transaction {
         run(session.connection(), "BEGIN").await?;
     }
+    run_statements(session, script, count).await
+}
+
+/// The same, within a transaction or outside of one.
+async fn run_statements(
+    session: &mut Session,
+    script: &Script,
+    count: usize,
+) -> Result<Option<Refusal>, SandboxError> {
     for number in 0..count.min(script.statements.len()) {
         if let Some(refusal) = session.statement(script, number).await? {
             return Ok(Some(refusal));

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, Connection as _};
 
 /// The history of a migrator is its own: rows that it did not write would mislead it.
 const HISTORIES: [&str; 8] = [
@@ -127,31 +127,47 @@ pub(super) struct Name {
     pub(super) name: String,
 }
 
-/// The tables that may be given rows.
-pub(super) async fn names(connection: &mut PgConnection) -> Result<Vec<Name>, sqlx::Error> {
-    sqlx::query_as(include_str!("names.sql")).bind(HISTORIES.as_slice()).fetch_all(connection).await
+/// The tables that may be given rows; only those of some numbers, if any are given.
+pub(super) async fn names(connection: &mut PgConnection, only: Option<&[i64]>) -> Result<Vec<Name>, sqlx::Error> {
+    let condition = if only.is_some() { "c.oid = ANY ($2::oid[])" } else { "$2 IS NULL" };
+    let query = include_str!("names.sql").replace("WHERE ONLY", &format!("WHERE {condition}"));
+    let query = sqlx::query_as(AssertSqlSafe(query)).bind(HISTORIES.as_slice()).bind(only);
+    query.fetch_all(connection).await
 }
 
 impl Catalog {
-    /// Reads what there is to know about some tables, and about all types, whatever the session's search path is.
+    /// Reads what there is to know about some tables and the types of their columns, whatever the session's search path is.
     pub(super) async fn read(connection: &mut PgConnection, tables: &[i64]) -> Result<Self, sqlx::Error> {
+        Self::read_some(connection, tables, false).await
+    }
+
+    /// The same about all tables that may be given rows.
+    pub(super) async fn read_all(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let tables: Vec<i64> = names(connection, None).await?.into_iter().map(|table| table.oid).collect();
+        Self::read(connection, &tables).await
+    }
+
+    /// Only about types, and about all of them.
+    pub(super) async fn read_types(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        Self::read_some(connection, &[], true).await
+    }
+
+    async fn read_some(
+        connection: &mut PgConnection,
+        tables: &[i64],
+        all_types: bool,
+    ) -> Result<Self, sqlx::Error> {
         let mut transaction = connection.begin().await?;
         sqlx::raw_sql("SET LOCAL search_path = ''").execute(&mut *transaction).await?;
+        let types = sqlx::query_scalar(include_str!("types.sql")).bind(tables).bind(all_types);
+        let types: Vec<Json<Type>> = types.fetch_all(&mut *transaction).await?;
         let tables = sqlx::query_scalar(include_str!("tables.sql")).bind(tables);
         let tables: Vec<Json<Table>> = tables.fetch_all(&mut *transaction).await?;
-        let types: Vec<Json<Type>> =
-            sqlx::query_scalar(include_str!("types.sql")).fetch_all(&mut *transaction).await?;
         transaction.rollback().await?;
         Ok(Self {
             tables: tables.into_iter().map(|Json(table)| table).collect(),
             types: types.into_iter().map(|Json(found)| (found.oid, found)).collect(),
         })
-    }
-
-    /// The same about all tables that may be given rows.
-    pub(super) async fn read_all(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let tables: Vec<i64> = names(connection).await?.into_iter().map(|table| table.oid).collect();
-        Self::read(connection, &tables).await
     }
 
     /// The type that values of a domain have in the end, with the modifier, and all conditions on the way.

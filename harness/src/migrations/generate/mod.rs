@@ -28,6 +28,8 @@ use plan::{Plan, Probe};
 /// What to fill with.
 #[derive(Debug, Clone)]
 pub struct Fill {
+    /// The tables, by their object identifiers; all of them unless given.
+    pub only: Option<Vec<i64>>,
     /// How many rows a table should have afterwards.
     pub rows_per_table: usize,
     /// What the rows are random by.
@@ -38,7 +40,7 @@ pub struct Fill {
 
 impl Default for Fill {
     fn default() -> Self {
-        Self { rows_per_table: 200, seed: 1, time_max: Duration::from_secs(30) }
+        Self { only: None, rows_per_table: 200, seed: 1, time_max: Duration::from_secs(30) }
     }
 }
 
@@ -54,6 +56,8 @@ pub struct Filled {
 /// A table with rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRows {
+    /// Its object identifier.
+    pub id: i64,
     /// Its name, quoted where needed and with its schema.
     pub table: String,
     /// How many rows it has; no more than were asked for are counted.
@@ -63,6 +67,8 @@ pub struct TableRows {
 /// A table that no row could be made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedTable {
+    /// Its object identifier.
+    pub id: i64,
     /// Its name, quoted where needed and with its schema.
     pub table: String,
     /// What kind of reason.
@@ -132,7 +138,7 @@ const COUNTED_MAX: usize = 200;
 /// How long a lock is waited for.
 const LOCK_MS: u128 = 2_000;
 
-/// Gives every table of a database rows, as many as it lacks. Tables of extensions and the histories of migrators are
+/// Gives every table of a database rows, as many as it lacks, or only some of them. Tables of extensions and the histories of migrators are
 /// left alone.
 ///
 /// Defaults, triggers and conditions are executed as the connection's user: let it be the owner of the tables, not a
@@ -144,7 +150,7 @@ const LOCK_MS: u128 = 2_000;
 pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Filled, FillError> {
     let deadline = Instant::now() + options.time_max;
     let broken = |source| FillError::Server { action: "read the catalogs for generated rows", source };
-    let names = catalog::names(connection).await.map_err(broken)?;
+    let names = catalog::names(connection, options.only.as_deref()).await.map_err(broken)?;
     let wanted = u64::try_from(options.rows_per_table).unwrap_or(u64::MAX);
     let mut filler = Filler { connection, options, deadline, wanted };
     let counted = filler.count(&names).await?;
@@ -153,7 +159,7 @@ pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Fille
     let mut open = HashMap::new();
     for (Name { oid, name }, count) in names.into_iter().zip(counted) {
         match count {
-            Ok(rows) if rows >= wanted => filled.tables.push(TableRows { table: name, rows }),
+            Ok(rows) if rows >= wanted => filled.tables.push(TableRows { id: oid, table: name, rows }),
             count => drop(open.insert(oid, count)),
         }
     }
@@ -190,10 +196,10 @@ pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Fille
         let (Some(table), Some(count)) = (catalog.tables.get(visit.table), counts.get_mut(visit.table)) else {
             continue;
         };
-        let table = table.name.clone();
+        let (id, table) = (table.oid, table.name.clone());
         let refused = match std::mem::replace(count, Ok(0)) {
             Ok(rows @ 1..) => {
-                filled.tables.push(TableRows { table, rows });
+                filled.tables.push(TableRows { id, table, rows });
                 continue;
             }
             Ok(0) => reasons.get_mut(visit.table).and_then(Option::take),
@@ -201,7 +207,7 @@ pub async fn fill(connection: &mut PgConnection, options: &Fill) -> Result<Fille
         };
         let refused = refused.unwrap_or_else(|| Refused::new(SkipKind::NoTime, "no rows were asked for"));
         let Refused { kind, reason, sqlstate, context } = refused;
-        filled.skipped.push(SkippedTable { table, kind, reason, sqlstate, context });
+        filled.skipped.push(SkippedTable { id, table, kind, reason, sqlstate, context });
     }
     Ok(filled)
 }
@@ -545,7 +551,7 @@ impl Values {
     /// # Errors
     /// When the catalogs cannot be read.
     pub async fn read(connection: &mut PgConnection) -> Result<Self, FillError> {
-        let catalog = Catalog::read(connection, &[]).await;
+        let catalog = Catalog::read_types(connection).await;
         let catalog =
             catalog.map_err(|source| FillError::Server { action: "read the catalogs for arguments", source })?;
         Ok(Self { catalog })

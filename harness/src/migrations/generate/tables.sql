@@ -76,5 +76,5 @@ SELECT jsonb_build_object(
 )
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid::int8 = ANY ($1)
+WHERE c.oid = ANY ($1::oid[])
 ORDER BY n.nspname, c.relname

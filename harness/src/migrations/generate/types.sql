@@ -1,4 +1,20 @@
--- The types of a database as JSON, one row each: what must be known to make values of them.
+-- The types of a database as JSON, one row each: what must be known to make values of them. All of them, or those that
+-- columns of some tables have, and that these are made of.
+WITH RECURSIVE used(oid) AS (
+    SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT part.oid
+    FROM used
+    JOIN pg_type t ON t.oid = used.oid
+    CROSS JOIN LATERAL (
+        SELECT t.typelem
+        UNION ALL SELECT t.typbasetype
+        UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+        UNION ALL SELECT a.atttypid FROM pg_attribute a
+            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) AS part(oid)
+    WHERE part.oid <> 0
+)
 SELECT jsonb_build_object(
     'oid', t.oid::int8,
     'name', format_type(t.oid, NULL),
@@ -28,7 +44,7 @@ SELECT jsonb_build_object(
 )
 FROM pg_type t
 JOIN pg_namespace n ON n.oid = t.typnamespace
-WHERE t.typtype <> 'p' AND (t.typtype <> 'c' OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
+WHERE ($2 OR t.oid IN (SELECT used.oid FROM used)) AND t.typtype <> 'p' AND (t.typtype <> 'c' OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
     AND (t.typcategory <> 'A' OR NOT EXISTS (
         SELECT FROM pg_type e JOIN pg_namespace en ON en.oid = e.typnamespace
         WHERE e.oid = t.typelem AND e.typtype = 'c' AND (en.nspname ~ '^pg_' OR en.nspname = 'information_schema')

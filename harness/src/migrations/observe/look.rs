@@ -11,23 +11,22 @@ use crate::migrations::sandbox::{Refusal, SandboxError};
 
 const LOOK: &str = include_str!("look.sql");
 
-/// Tables, views and their sizes: what is asked once for each migration.
-const RELATIONS: &str = "
-    SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
-        'id', c.oid::bigint,
-        'name', pg_catalog.format('%I.%I', n.nspname, c.relname),
-        'kind', c.relkind::text,
-        'bytes', CASE WHEN c.relkind IN ('r', 'm') THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END
-    )), '[]')::text
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm', 'v')
-        AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+/// Each by its number, so that the cost does not depend on how many there are: that is what the offset is for.
+const LOCKED: &str = "
+    SELECT c.oid, c.relname, c.relkind, c.relnamespace, lock.modes FROM lock CROSS JOIN LATERAL (
+        SELECT c.oid, c.relname, c.relkind, c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = lock.relation OFFSET 0
+    ) c";
+
+/// All that are not the system's.
+const ALL: &str = "
+    SELECT c.oid, c.relname, c.relkind, c.relnamespace, lock.modes
+    FROM pg_catalog.pg_class c LEFT JOIN lock ON lock.relation = c.oid WHERE c.oid >= 16384";
 
 /// What a session's transaction has done so far.
 #[derive(Debug, Deserialize)]
 pub(super) struct Look {
     pub(super) in_block: bool,
-    pub(super) lock_timeout_ms: i64,
+    pub(super) lock_timeout: String,
     pub(super) gone: Vec<i64>,
     pub(super) tables: Vec<Table>,
 }
@@ -78,36 +77,36 @@ pub(super) struct Index {
     pub(super) of_constraint: bool,
 }
 
-/// A table or a view that there is.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Relation {
-    pub(super) id: i64,
-    pub(super) name: String,
-    pub(super) kind: String,
-    pub(super) bytes: i64,
-}
-
 /// What the transaction of this session has touched; with `whole`, all tables.
 pub(super) async fn look(connection: &mut PgConnection, whole: bool) -> Result<Look, SandboxError> {
-    let query = LOOK.replace("WHOLE", if whole { "true" } else { "false" });
+    let query = LOOK.replace("(WANTED)", &format!("({})", if whole { ALL } else { LOCKED }));
     document(connection, &query, "look at what a statement did").await
 }
 
 /// How long the session waits for a lock.
 pub(super) async fn lock_timeout_ms(connection: &mut PgConnection) -> Result<i64, SandboxError> {
-    let query = "SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'lock_timeout'";
-    document(connection, query, "look at a session").await
+    let query = "SELECT pg_catalog.to_json(pg_catalog.current_setting('lock_timeout'))::text";
+    let setting: String = document(connection, query, "look at a session").await?;
+    Ok(milliseconds(&setting))
+}
+
+/// A time as the server shows a setting: with the greatest unit of which it is a whole number.
+pub(super) fn milliseconds(setting: &str) -> i64 {
+    let digits = setting.find(|character: char| !character.is_ascii_digit()).unwrap_or(setting.len());
+    let (number, unit) = setting.split_at(digits);
+    let factor = match unit {
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => 1,
+    };
+    number.parse::<i64>().unwrap_or(0).saturating_mul(factor)
 }
 
 /// All tables by their identifiers.
 pub(super) async fn all_tables(connection: &mut PgConnection) -> Result<HashMap<i64, Arc<Table>>, SandboxError> {
     Ok(look(connection, true).await?.tables.into_iter().map(|table| (table.id, Arc::new(table))).collect())
-}
-
-/// All tables and views.
-pub(super) async fn relations(connection: &mut PgConnection) -> Result<HashMap<i64, Relation>, SandboxError> {
-    let found: Vec<Relation> = document(connection, RELATIONS, "look at the tables").await?;
-    Ok(found.into_iter().map(|relation| (relation.id, relation)).collect())
 }
 
 /// As a simple query: a script may have thrown away whatever a session had prepared.
@@ -155,4 +154,18 @@ fn refusal_of(error: sqlx::Error, statement: usize) -> Result<Refusal, SandboxEr
         error => error,
     };
     Err(SandboxError::Server { action: "run a statement", source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_as_the_server_shows_it() {
+        for (setting, expected) in
+            [("0", 0), ("1500ms", 1_500), ("2s", 2_000), ("5min", 300_000), ("1h", 3_600_000)]
+        {
+            assert_eq!(milliseconds(setting), expected, "{setting}");
+        }
+    }
 }

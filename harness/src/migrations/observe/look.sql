@@ -1,5 +1,6 @@
 -- What the session's transaction has done so far, as one document: which tables it has locks on, how they look to it, and
 -- what was read and written. Run without parameters, so that nothing of it stays in the session.
+-- WANTED stands for those that are looked at.
 WITH lock AS (
     SELECT l.relation, pg_catalog.json_agg(DISTINCT l.mode) AS modes
     FROM pg_catalog.pg_locks l
@@ -9,18 +10,15 @@ WITH lock AS (
     GROUP BY l.relation
 ),
 candidate AS (
-    SELECT c.oid, c.relname, c.relkind, c.relispartition, n.nspname, lock.modes
-    FROM pg_catalog.pg_class c
+    SELECT c.oid, c.relname, c.relkind, n.nspname, c.modes
+    FROM (WANTED) c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN lock ON lock.relation = c.oid
-    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm')
-        AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-        AND (lock.relation IS NOT NULL OR WHOLE)
+    WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 )
 SELECT pg_catalog.json_build_object(
     -- The first statement of a transaction has its time.
     'in_block', pg_catalog.now() <> pg_catalog.statement_timestamp(),
-    'lock_timeout_ms', (SELECT s.setting::bigint FROM pg_catalog.pg_settings s WHERE s.name = 'lock_timeout'),
+    'lock_timeout', pg_catalog.current_setting('lock_timeout'),
     'gone', (
         SELECT coalesce(pg_catalog.json_agg(lock.relation::bigint), '[]')
         FROM lock WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = lock.relation)

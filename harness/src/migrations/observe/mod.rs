@@ -9,9 +9,12 @@ mod change;
 mod lock;
 mod look;
 mod queries;
+mod relations;
 mod replay;
+mod rows;
 mod run;
 mod stall;
+mod survive;
 mod words;
 mod zone;
 
@@ -25,6 +28,7 @@ pub use queries::OldQuery;
 pub(crate) use replay::sandbox;
 pub use replay::{Refused, observe};
 pub use stall::Stall;
+pub use survive::{Loss, LostRows};
 pub(crate) use words::{is_transaction_control, tokens, words};
 pub use zone::ZoneDependence;
 
@@ -53,6 +57,8 @@ pub struct Passage {
     pub stalls: HashMap<String, Stall>,
     /// Columns whose values depend on the zone of the session.
     pub zones: Vec<ZoneDependence>,
+    /// Rows that were there before, and are not any more as they were.
+    pub lost_rows: Vec<LostRows>,
     /// Views that went although no statement names them, each with the statement that took them.
     pub lost_views: Vec<(usize, String)>,
 }

@@ -1,21 +1,22 @@
 //! The replay in which every migration meets rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-use super::look::{self, Relation, Table};
+use super::look::{self, Table};
+use super::relations::{Relation, Relations};
+use super::rows::Rows;
 use super::run::{Before, Run};
 use super::stall::{Stall, Traffic as Users};
+use super::survive::{self, Kept};
 use super::words::{is_harmless, words};
 use super::zone::{self, OTHER_ZONE};
 use super::{Change, LockMode, Observed, Passage, Touched, Traffic, queries};
 use crate::environment::Environment;
-use crate::migrations::generate::{self, Fill, FillError};
-use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError};
+use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, keeps_its_transaction};
 use crate::migrations::source::Script;
 use crate::migrations::{Project, Settings};
 
@@ -29,9 +30,6 @@ const STALLS_MAX: usize = 20;
 
 /// How many tables of one migration have a reader and a writer.
 const TABLES_MAX: usize = 3;
-
-/// How long tables may be filled before one migration.
-const FILL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The server gave up after a time limit of ours.
 const TIME_IS_UP: &str = "57014";
@@ -48,11 +46,12 @@ pub struct Refused {
 struct Replay {
     sandbox: Sandbox,
     admin: PgConnection,
-    rows: usize,
     /// The tables as they are when the last migration is done.
     tables: HashMap<i64, Arc<Table>>,
-    /// The tables that were given rows, or that cannot be.
-    filled: HashSet<i64>,
+    relations: Relations,
+    /// How many rows a table is given.
+    rows_per_table: usize,
+    rows: Rows,
     stalls_left: usize,
 }
 
@@ -71,9 +70,10 @@ pub async fn observe(
     let mut replay = Replay {
         sandbox,
         admin,
-        rows: settings.rows,
         tables: HashMap::new(),
-        filled: HashSet::new(),
+        relations: Relations::default(),
+        rows_per_table: settings.rows,
+        rows: Rows::default(),
         stalls_left: STALLS_MAX,
     };
     let mut traffic = Traffic::default();
@@ -95,18 +95,19 @@ pub async fn observe(
 
 impl Replay {
     async fn step(&mut self, script: &Script, is_refused_anyway: bool) -> Result<Passage, SandboxError> {
-        let mut relations = look::relations(&mut self.admin).await?;
-        if self.needs_rows(script, &relations) {
-            self.fill().await?;
-            self.filled = relations.keys().copied().collect();
-            relations = look::relations(&mut self.admin).await?;
+        self.relations.refresh(&mut self.admin).await?;
+        if self.needs_rows(script) {
+            let filled = self.rows.fill(&self.sandbox, self.rows_per_table, self.relations.known()).await?;
+            filled.into_iter().for_each(|id| self.relations.touched(id));
+            self.relations.refresh(&mut self.admin).await?;
         }
-        let in_use = |relation: &Relation| match relation.kind.as_str() {
-            "r" => relation.bytes > 0 || !self.filled.contains(&relation.id),
+        let relations = self.relations.known().clone();
+        let in_use = |relation: &&Arc<Relation>| match relation.kind.as_str() {
+            "r" => relation.bytes > 0 || !self.rows.has_met(relation.id),
             "m" => relation.bytes > 0,
             kind => kind == "p",
         };
-        let in_use = relations.values().filter(|relation| in_use(relation)).map(|relation| relation.id).collect();
+        let in_use = relations.values().filter(in_use).map(|relation| relation.id).collect();
         for (id, table) in &mut self.tables {
             let bytes = relations.get(id).map_or(0, |relation| relation.bytes);
             if table.bytes != bytes {
@@ -114,24 +115,35 @@ impl Replay {
             }
         }
         let before = Before { tables: self.tables.clone(), relations, in_use };
+        let mut kept = Vec::new();
+        if !keeps_its_transaction(script) {
+            // What it commits cannot be run once more: whatever it may touch is kept.
+            let text: Vec<&str> = script.statements.iter().map(|part| script.statement(part)).collect();
+            kept = survive::keep(&mut self.admin, &before, &survive::named(&text.join(" "), &before)).await?;
+        }
         let run = Run::start(&self.sandbox, script, &before, None).await?;
         let mut passage = match run.refusal.clone() {
-            None => self.finish(script, &before, run).await?,
+            None => self.finish(script, &before, run, &mut kept).await?,
             Some(refusal) => self.refused(script, &before, run, refusal, is_refused_anyway).await?,
         };
+        self.note(&passage.statements, &before);
+        let lost = survive::compare(&mut self.admin, kept, &self.tables, &passage.statements).await?;
+        if passage.refused.is_none() {
+            passage.lost_rows = lost;
+        }
         passage.broken = queries::broken(&mut self.admin, &before.tables, &passage.statements).await?;
         passage.lost_views = self.lost_views(script, &before, &passage.statements).await?;
         Ok(passage)
     }
 
     /// Whether a script may touch a table that has not been filled yet. What it only refers to needs no rows.
-    fn needs_rows(&self, script: &Script, relations: &HashMap<i64, Relation>) -> bool {
-        let unfilled =
-            relations.values().filter(|relation| relation.kind == "r" && !self.filled.contains(&relation.id));
+    fn needs_rows(&self, script: &Script) -> bool {
+        let relations = self.relations.known().values();
+        let unfilled = relations.filter(|relation| relation.kind == "r" && !self.rows.has_met(relation.id));
         let names: Vec<String> = unfilled
             .map(|relation| relation.name.rsplit('.').next().unwrap_or_default().trim_matches('"').to_lowercase())
             .collect();
-        if self.rows == 0 || names.is_empty() {
+        if self.rows_per_table == 0 || names.is_empty() {
             return false;
         }
         script.statements.iter().any(|statement| {
@@ -151,13 +163,14 @@ impl Replay {
         })
     }
 
-    /// Gives rows to tables that have too few, as their owner; what cannot be filled stays as it is.
-    async fn fill(&self) -> Result<(), SandboxError> {
-        let mut session = self.sandbox.session().await?;
-        let options = Fill { rows_per_table: self.rows, time_max: FILL_TIME_MAX, ..Fill::default() };
-        match generate::fill(session.connection(), &options).await {
-            Ok(_) => Ok(()),
-            Err(FillError::Server { action, source }) => Err(SandboxError::Server { action, source }),
+    /// Notes what was done, and must be looked at before the next migration.
+    fn note(&mut self, statements: &[Observed], before: &Before) {
+        self.rows.touched(statements, &before.relations);
+        for observed in statements {
+            if observed.alone {
+                self.relations.forget();
+            }
+            observed.tables.iter().for_each(|touched| self.relations.touched(touched.id));
         }
     }
 
@@ -178,7 +191,7 @@ impl Replay {
         let mut without_rows = true;
         if whole && !is_refused_anyway {
             self.empty(before).await?;
-            self.filled.clear();
+            self.rows.forget();
             let mut again = Run::start(&self.sandbox, script, before, None).await?;
             let ended = match again.refusal {
                 None => look::run(again.session.connection(), "COMMIT").await?,
@@ -193,6 +206,7 @@ impl Replay {
             }
         }
         self.tables = look::all_tables(&mut self.admin).await?;
+        self.relations.forget();
         passage.refused = Some(Refused { refusal, without_rows });
         Ok(passage)
     }
@@ -209,12 +223,19 @@ impl Replay {
     }
 
     /// Commits what went well; what is worth it is run again first, in another zone and beside other users.
-    async fn finish(&mut self, script: &Script, before: &Before, mut run: Run) -> Result<Passage, SandboxError> {
+    async fn finish(
+        &mut self,
+        script: &Script,
+        before: &Before,
+        mut run: Run,
+        kept: &mut Vec<Kept>,
+    ) -> Result<Passage, SandboxError> {
         let mut passage = Passage::default();
         if run.whole {
             let conversions = zone::conversions(&run.statements);
             let tables = if self.stalls_left > 0 { disturbed(&run.statements) } else { Vec::new() };
-            if !conversions.is_empty() || !tables.is_empty() {
+            let suspects = survive::suspects(&run.statements, before);
+            if !conversions.is_empty() || !tables.is_empty() || !suspects.is_empty() {
                 for mut conversion in conversions {
                     let here = zone::value(run.session.connection(), &conversion).await?;
                     conversion.example.0 = here.unwrap_or_default();
@@ -223,6 +244,7 @@ impl Replay {
                 look::roll_back(run.session.connection()).await;
                 drop(run);
                 self.in_another_zone(script, before, &mut passage).await?;
+                kept.extend(survive::keep(&mut self.admin, before, &suspects).await?);
                 run = self.beside_others(script, before, tables, &mut passage).await?;
             }
         }
@@ -327,8 +349,9 @@ impl Replay {
                 && text(observed.statement).contains("cascade")
         });
         let Some(culprit) = culprit else { return Ok(Vec::new()) };
-        let now = look::relations(&mut self.admin).await?;
-        let is_view = |relation: &&Relation| matches!(relation.kind.as_str(), "v" | "m");
+        self.relations.refresh(&mut self.admin).await?;
+        let now = self.relations.known();
+        let is_view = |relation: &&Arc<Relation>| matches!(relation.kind.as_str(), "v" | "m");
         let mut lost: Vec<(usize, String)> = Vec::new();
         for view in before.relations.values().filter(is_view) {
             let is_there = now.contains_key(&view.id) || now.values().any(|other| other.name == view.name);

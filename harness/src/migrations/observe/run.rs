@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 
-use super::look::{self, Relation, Table};
+use super::look::{self, Table};
+use super::relations::Relation;
 use super::words::{is_harmless, is_transaction_control, words};
 use super::{Change, LockMode, Observed, Touched, change};
 use crate::migrations::sandbox::{Refusal, Sandbox, SandboxError, Session};
@@ -19,7 +20,7 @@ const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
 /// What was there before a migration.
 pub(super) struct Before {
     pub(super) tables: HashMap<i64, Arc<Table>>,
-    pub(super) relations: HashMap<i64, Relation>,
+    pub(super) relations: HashMap<i64, Arc<Relation>>,
     /// The tables with rows, and those that would have some by now.
     pub(super) in_use: HashSet<i64>,
 }
@@ -153,6 +154,7 @@ impl Run {
             self.next_transaction();
         }
         self.in_block = look.in_block;
+        let lock_timeout_ms = look::milliseconds(&look.lock_timeout);
         let mut tables = Vec::new();
         for id in look.gone {
             if let Some(table) = self.tables.remove(&id) {
@@ -176,7 +178,7 @@ impl Run {
             transaction: self.transaction,
             elapsed,
             // A limit of ours is none of the migration's.
-            lock_timeout_ms: if look.lock_timeout_ms == self.lock_timeout_ms { 0 } else { look.lock_timeout_ms },
+            lock_timeout_ms: if lock_timeout_ms == self.lock_timeout_ms { 0 } else { lock_timeout_ms },
             alone: false,
             tables,
         });

@@ -1,16 +1,19 @@
 //! One pass over all steps, forwards and backwards, from which everything is learned that concerns single steps.
 //!
 //! To write down a whole schema after each step would make the cost grow with the square of the number of steps. So
-//! states are compared by a digest, and schemas as text only where digests differ. The text of the state before a step
-//! then comes from a second database, the shadow, which follows one step behind and is never reverted.
+//! states are compared by what has changed in the catalogs since, and schemas as text only where that differs. The text
+//! of the state before a step then comes from a second database, the shadow, which follows one step behind and is never
+//! reverted.
 
 use super::variants::is_repeatable;
+use sqlx::postgres::PgConnection;
+
 use super::{Ran, Replay, run_fresh};
 use crate::environment::Environment;
 use crate::migrations::evidence::Settings;
-use crate::migrations::sandbox::{End, Refusal, Sandbox, SandboxError, Session};
+use crate::migrations::sandbox::{End, Refusal, Sandbox, SandboxError, Session, keeps_its_transaction};
 use crate::migrations::source::{Project, Script, Step};
-use crate::schema::difference;
+use crate::schema::{Fingerprint, Mark, difference};
 
 /// How often the database is made anew, where a step has left it in a state that no step follows.
 const REBUILDS_MAX: usize = 3;
@@ -30,7 +33,7 @@ pub struct History {
 /// What happened at a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepHistory {
-    /// The catalogs that were not as before, when the step's last statement was followed by one that failed.
+    /// What was not as before, when the step's last statement was followed by one that failed.
     pub trace: Vec<String>,
     /// What happened when it was reverted, if it can be.
     pub down: Option<Down>,
@@ -75,23 +78,63 @@ pub struct AllDown {
 struct Place {
     sandbox: Sandbox,
     session: Session,
+    /// A session of ours that can look at the database as it was.
+    memory: Option<PgConnection>,
+}
+
+/// A state that a later one is compared with.
+enum Before {
+    /// By what has changed since.
+    Mark(Box<Mark>),
+    /// As a whole, where a mark would be in the way.
+    Digest(String),
 }
 
 impl Place {
     async fn new(environment: &Environment, settings: &Settings) -> Result<Self, SandboxError> {
         let sandbox = Sandbox::with(environment, settings, &[]).await?;
         let session = sandbox.session().await?;
-        Ok(Self { sandbox, session })
+        Ok(Self { sandbox, session, memory: None })
     }
 
     async fn run(&mut self, script: &Script) -> Result<Ran, SandboxError> {
         run_fresh(&self.sandbox, &mut self.session, script).await
     }
 
+    /// Keeps in mind what there is, until two scripts have been run.
+    async fn remember(&mut self, scripts: [&Script; 2]) -> Result<Before, SandboxError> {
+        // Only outside of a transaction can a statement wait for the end of all older ones.
+        if !scripts.into_iter().all(keeps_its_transaction) {
+            return Ok(Before::Digest(self.sandbox.digest().await?));
+        }
+        let memory = match self.memory.take() {
+            Some(memory) => memory,
+            None => self.sandbox.admin().await?,
+        };
+        let mark = Mark::set(memory).await.map_err(broken("remember the catalogs"))?;
+        Ok(Before::Mark(Box::new(mark)))
+    }
+
+    /// Whether all is as it was, which may be forgotten then.
+    async fn is_as(&mut self, before: Before) -> Result<bool, SandboxError> {
+        match before {
+            Before::Digest(digest) => Ok(self.sandbox.digest().await? == digest),
+            Before::Mark(mut mark) => {
+                let is_as_it_was = self.sandbox.is_as_it_was(&mut mark).await?;
+                self.memory = Some(mark.clear().await.map_err(broken("forget the catalogs"))?);
+                Ok(is_as_it_was)
+            }
+        }
+    }
+
     async fn release(self) {
-        drop(self.session);
+        drop((self.session, self.memory));
         self.sandbox.release().await;
     }
+}
+
+fn broken(action: &'static str) -> impl Fn(sqlx::Error) -> SandboxError {
+    move |source| SandboxError::Server { action, source }
 }
 
 /// Where the pass is.
@@ -142,43 +185,44 @@ impl History {
 impl Walk<'_> {
     async fn step(&mut self, number: usize, step: &Step) -> Result<StepHistory, SandboxError> {
         let mut seen = StepHistory::default();
-        let before = match &step.down {
-            Some(_) => Some(self.main.sandbox.digest().await?),
-            None => None,
-        };
         let own_end = self.replay.steps.get(number).and_then(|report| report.own_end);
         let fails_first = step.up.in_transaction && own_end.is_none();
-        let state = if step.up.in_transaction { Some(self.main.sandbox.fingerprint().await?) } else { None };
+        let is_ended = step.up.in_transaction && own_end.is_some();
         if fails_first {
-            self.main.session.run_to(&step.up, End::Fail).await?;
+            let ran = self.main.session.run_to(&step.up, End::Fail).await?;
             self.main.session.reset().await?;
-            seen.trace = self.changes(state.as_ref()).await?;
+            seen.trace.extend(ran.left);
         }
+        // What ends the transaction itself could not be run twice.
+        let state = if is_ended { Some(self.main.sandbox.fingerprint().await?) } else { None };
+        let before = match &step.down {
+            Some(down) if self.rebuilds < REBUILDS_MAX => Some(self.main.remember([&step.up, down]).await?),
+            _ => None,
+        };
         if self.main.run(&step.up).await?.refusal.is_some() {
             // It left something when it failed, and is in its own way.
             self.advance(step).await?;
             self.rebuild(number + 1).await?;
             return Ok(seen);
         }
-        if !fails_first {
-            // What ends the transaction itself could not be run twice.
+        if is_ended {
             seen.trace = self.changes(state.as_ref()).await?;
         }
         match (before, &step.down) {
-            (Some(before), Some(down)) if self.rebuilds < REBUILDS_MAX => {
-                seen.down = self.down(number, step, down, &before).await?;
+            (Some(before), Some(down)) => {
+                seen.down = self.down(number, step, down, before).await?;
                 seen.given_up = seen.down.is_none();
             }
-            (Some(_), Some(_)) => {
-                seen.given_up = true;
+            (None, down) => {
+                seen.given_up = down.is_some();
                 self.advance(step).await?;
             }
-            _ => self.advance(step).await?,
+            (Some(_), None) => self.advance(step).await?,
         }
         Ok(seen)
     }
 
-    async fn changes(&self, state: Option<&crate::schema::Fingerprint>) -> Result<Vec<String>, SandboxError> {
+    async fn changes(&self, state: Option<&Fingerprint>) -> Result<Vec<String>, SandboxError> {
         let Some(state) = state else { return Ok(Vec::new()) };
         let now = self.main.sandbox.fingerprint().await?;
         Ok(state.changes(&now).iter().map(ToString::to_string).collect())
@@ -205,7 +249,7 @@ impl Walk<'_> {
         number: usize,
         step: &Step,
         script: &Script,
-        before: &str,
+        before: Before,
     ) -> Result<Option<Down>, SandboxError> {
         let mut down = Down::default();
         let ran = self.main.run(script).await?;
@@ -217,7 +261,7 @@ impl Walk<'_> {
             }
             return Ok(Some(down));
         }
-        if self.main.sandbox.digest().await? != before {
+        if !self.main.is_as(before).await? {
             self.texts += 1;
             if self.texts <= TEXTS_MAX {
                 down.difference = self.difference_to_shadow().await?;
@@ -263,10 +307,10 @@ impl Walk<'_> {
                 Some(text) => text,
                 None => self.main.sandbox.schema().await?,
             };
-            let digest = self.main.sandbox.digest().await?;
+            let state = self.main.remember([&step.up, &step.up]).await?;
             let mut repeated = Repeated { refusal: self.main.run(&step.up).await?.refusal, difference: None };
             let mut after = before.clone();
-            if self.main.sandbox.digest().await? != digest && self.texts < TEXTS_MAX {
+            if !self.main.is_as(state).await? && self.texts < TEXTS_MAX {
                 self.texts += 1;
                 after = self.main.sandbox.schema().await?;
                 repeated.difference = (before != after).then(|| difference(&before, &after));

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use super::Profile;
 use super::words::{Word, WordKind, dollar_content, words};
+use crate::migrations::source::Script;
+use crate::migrations::sql::Statement;
 
 /// What a statement does to the transaction around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,15 @@ pub(crate) fn control(text: &str) -> Option<Control> {
         }
         _ => None,
     }
+}
+
+/// Whether a script stays in its runner's transaction. Within one, only statements of the script itself can end it:
+/// functions and procedures cannot.
+pub(crate) fn keeps_its_transaction(script: &Script) -> bool {
+    let ends = |statement: &Statement| {
+        matches!(control(script.statement(statement)), Some(Control::Commit | Control::Rollback))
+    };
+    script.in_transaction && !script.statements.iter().any(ends)
 }
 
 /// How a statement is to be run.

@@ -9,27 +9,31 @@ mod intent;
 mod notices;
 mod profile;
 mod refusal;
+mod role_names;
 mod session;
+mod undone;
 mod watch;
 pub(crate) mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sqlx::postgres::PgConnection;
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use uuid::Uuid;
 
 pub use intent::Reach;
-pub(crate) use intent::{reach, reach_of_refusal};
+pub(crate) use intent::{keeps_its_transaction, reach, reach_of_refusal};
 pub use notices::Notice;
 pub use profile::{Profile, UnknownProfile};
 pub use refusal::Refusal;
 pub use session::{Beyond, End, Ran, Session};
+pub(crate) use undone::Begun;
 
 use super::evidence::Settings;
 use crate::database::TestDatabase;
 use crate::environment::{Environment, EnvironmentError};
-use crate::schema::Fingerprint;
+use crate::schema::{Fingerprint, Mark};
 use crate::server::sandbox_roles::role_of;
 use session::{Entry, Limits};
 use watch::{Watch, literal, quoted};
@@ -129,6 +133,7 @@ impl Sandbox {
             ("lock_timeout", LOCK_TIME_MAX_MS),
             ("idle_in_transaction_session_timeout", IDLE_TIME_MAX_MS),
         ]);
+        let owner = without_compiler(owner);
         let (role, password, owner) = if is_superuser {
             let role = role_of(database.name());
             let password = Uuid::new_v4().simple().to_string();
@@ -265,6 +270,11 @@ impl Sandbox {
         self.watch.digest().await
     }
 
+    /// Whether the schema is as it was at a moment that was marked in this sandbox.
+    pub(crate) async fn is_as_it_was(&self, mark: &mut Mark) -> Result<bool, SandboxError> {
+        self.watch.is_as_it_was(mark).await
+    }
+
     /// The state of the catalogs.
     ///
     /// # Errors
@@ -311,5 +321,11 @@ async fn make_role(
 }
 
 async fn connect(database: &TestDatabase) -> Result<PgConnection, SandboxError> {
-    database.connect().await.map_err(server_error("connect to the database"))
+    let options = without_compiler(database.connect_options());
+    options.connect().await.map_err(server_error("connect to the database"))
+}
+
+/// What is asked of the catalogs is run once and has many parts: to compile it takes the server longer than to run it.
+fn without_compiler(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([("jit", "off")])
 }

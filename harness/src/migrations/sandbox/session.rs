@@ -11,6 +11,8 @@ use tracing::instrument::WithSubscriber as _;
 
 use super::intent::{Control, Intent, Reach, RoleWish, control, intent};
 use super::notices::{Ear, Notice};
+use super::role_names::role_names;
+use super::undone::Begun;
 use super::watch::Watch;
 use super::{Profile, Refusal, SandboxError, server_error};
 use crate::migrations::source::Script;
@@ -24,6 +26,12 @@ const STATEMENT_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// How often a statement that lasts is looked after.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a session may take to end when it is killed.
+const KILL_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked for meanwhile.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How a session is limited.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +48,7 @@ pub struct Session {
     /// Whether it has ended, and the next statement needs another.
     is_lost: bool,
     entry: Entry,
-    watch: Arc<Watch>,
+    pub(super) watch: Arc<Watch>,
     profile: Profile,
     limits: Limits,
     beyond: Vec<Beyond>,
@@ -80,6 +88,8 @@ pub struct Ran {
     pub beyond: Vec<Beyond>,
     /// What the server said beside its answers, as much of it as is kept.
     pub notices: Vec<Notice>,
+    /// What stays although it was to end as if it had failed.
+    pub left: Option<String>,
 }
 
 /// How a script's transaction ends.
@@ -147,6 +157,20 @@ impl Session {
         self.process
     }
 
+    /// Ends the session as a crash of its runner or a fail-over would, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the server is lost.
+    pub(crate) async fn kill(&mut self) -> Result<(), SandboxError> {
+        self.is_lost = true;
+        self.watch.terminate(self.process).await?;
+        let deadline = Instant::now() + KILL_TIME_MAX;
+        while self.watch.is_there(self.process).await? && Instant::now() < deadline {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(())
+    }
+
     /// Runs a script as its runner would: in one transaction, unless it says otherwise. What the server refused comes
     /// back as a value, with everything rolled back that can be.
     ///
@@ -163,12 +187,15 @@ impl Session {
     pub async fn run_to(&mut self, script: &Script, end: End) -> Result<Ran, SandboxError> {
         self.beyond.clear();
         self.notices.clear();
-        let mut ran = Ran { refusal: None, kept: 0, own_end: None, beyond: Vec::new(), notices: Vec::new() };
+        let mut ran =
+            Ran { refusal: None, kept: 0, own_end: None, beyond: Vec::new(), notices: Vec::new(), left: None };
         let mut in_transaction = false;
+        let earliest_s = if end == End::Fail { self.clock().await? } else { 0.0 };
         if script.in_transaction {
             ran.refusal = self.own(script, "BEGIN").await?;
             in_transaction = ran.refusal.is_none();
         }
+        let latest_s = if end == End::Fail { self.clock().await? } else { 0.0 };
         for (number, statement) in script.statements.iter().enumerate() {
             if ran.refusal.is_some() {
                 break;
@@ -194,8 +221,15 @@ impl Session {
         ran.beyond = std::mem::take(&mut self.beyond);
         ran.notices = std::mem::take(&mut self.notices);
         if ran.refusal.is_some() || end == End::Fail {
+            let pending = match ran.refusal {
+                None if script.in_transaction => Some(self.pending(Begun::between(earliest_s, latest_s)).await?),
+                _ => None,
+            };
             if !self.is_lost {
                 self.own(script, "ROLLBACK").await?;
+            }
+            if let Some(pending) = pending {
+                ran.left = self.not_undone(&pending).await?;
             }
             return Ok(ran);
         }
@@ -241,7 +275,13 @@ impl Session {
                 self.judge(waited, number, Some((statement, text))).await
             }
             Input::Sql => match intent(text, self.profile) {
-                Intent::Plain => self.sql(Work::Sql(text), number, statement, text).await,
+                Intent::Plain => match self.watch.made_elsewhere(&role_names(text)).await? {
+                    Some(role) => {
+                        let message = format!("role \"{role}\" does not exist");
+                        self.refuse(Refusal::ours(number, "42704", message)).await
+                    }
+                    None => self.sql(Work::Sql(text), number, statement, text).await,
+                },
                 Intent::CopyToClient => self.sql(Work::CopyOut(text), number, statement, text).await,
                 Intent::Idle => Ok(None),
                 Intent::Roles(wishes) => self.see_to(&wishes, number).await,
@@ -264,6 +304,15 @@ impl Session {
     ) -> Result<Option<Refusal>, SandboxError> {
         let waited = self.wait(work).await;
         self.judge(waited, number, Some((statement, text))).await
+    }
+
+    /// Refuses what the server would not, in such a way that it takes the transaction for one that has failed.
+    async fn refuse(&mut self, refusal: Refusal) -> Result<Option<Refusal>, SandboxError> {
+        let raised = sqlx::raw_sql("DO $$ BEGIN RAISE EXCEPTION 'refused'; END $$").execute(&mut self.connection);
+        match raised.await {
+            Ok(_) | Err(sqlx::Error::Database(_)) => Ok(Some(refusal)),
+            Err(error) => self.lost(refusal.statement, error).await,
+        }
     }
 
     async fn see_to(&mut self, wishes: &[RoleWish], number: usize) -> Result<Option<Refusal>, SandboxError> {

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::intent::{RoleVerb, RoleWish};
 use super::{Refusal, SandboxError, server_error};
-use crate::schema::{self, Fingerprint};
+use crate::schema::{self, Fingerprint, Mark};
 use crate::server::sandbox_roles::{LOCK, MARK};
 
 /// Extensions that reach outside of their database, or run what they are given; they are made for nobody.
@@ -80,6 +80,14 @@ impl Watch {
         query.execute(&mut *connection).await.map(drop).map_err(server_error("end a session"))
     }
 
+    /// Whether a process of the server has not ended.
+    pub(super) async fn is_there(&self, process: i32) -> Result<bool, SandboxError> {
+        let mut connection = self.connection.lock().await;
+        let query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1)";
+        let query = sqlx::query_scalar(query).bind(process);
+        query.fetch_one(&mut *connection).await.map_err(server_error("look for a session that was ended"))
+    }
+
     pub(super) async fn database_bytes(&self) -> Result<i64, SandboxError> {
         let mut connection = self.connection.lock().await;
         let query = sqlx::query_scalar("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())");
@@ -113,6 +121,27 @@ impl Watch {
     pub(super) async fn digest(&self) -> Result<String, SandboxError> {
         let mut connection = self.connection.lock().await;
         schema::digest(&mut connection).await.map_err(server_error("read the catalogs"))
+    }
+
+    /// The time, in seconds since 1970.
+    pub(super) async fn clock(&self) -> Result<f64, SandboxError> {
+        let mut connection = self.connection.lock().await;
+        let query = sqlx::query_scalar("SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())");
+        query.fetch_one(&mut *connection).await.map_err(server_error("look at the server's clock"))
+    }
+
+    /// What became of a transaction.
+    pub(super) async fn status(&self, transaction: &str) -> Result<String, SandboxError> {
+        let mut connection = self.connection.lock().await;
+        let query = "SELECT coalesce(pg_catalog.pg_xact_status($1::text::xid8), 'unknown')";
+        let query = sqlx::query_scalar(query).bind(transaction);
+        query.fetch_one(&mut *connection).await.map_err(server_error("look at a transaction"))
+    }
+
+    /// Whether the schema is as it was.
+    pub(super) async fn is_as_it_was(&self, mark: &mut Mark) -> Result<bool, SandboxError> {
+        let mut connection = self.connection.lock().await;
+        mark.is_as_it_was(&mut connection).await.map_err(server_error("compare the catalogs"))
     }
 
     pub(super) async fn fingerprint(&self) -> Result<Fingerprint, SandboxError> {
@@ -156,6 +185,23 @@ impl Watch {
             ),
             RoleVerb::Alter | RoleVerb::Drop => refused("42704", format!("role \"{name}\" does not exist")),
         }
+    }
+
+    /// The first of some roles that is there only as the scripts of another sandbox have made it.
+    pub(super) async fn made_elsewhere(&self, names: &[String]) -> Result<Option<String>, SandboxError> {
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let made = self.made.lock().await;
+        let names: Vec<&String> = names.iter().filter(|name| !made.contains(*name)).collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let mut connection = self.connection.lock().await;
+        let query = "SELECT rolname::text FROM pg_catalog.pg_roles
+            WHERE rolname = ANY ($1) AND pg_catalog.shobj_description(oid, 'pg_authid') = $2 ORDER BY rolname LIMIT 1";
+        let query = sqlx::query_scalar(query).bind(names).bind(MARK);
+        query.fetch_optional(&mut *connection).await.map_err(server_error("look for a role"))
     }
 
     /// Makes a role that is there before the first migration.

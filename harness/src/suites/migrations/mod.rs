@@ -2,7 +2,7 @@
 
 pub mod crash;
 pub mod files;
-mod policy;
+pub mod policy;
 pub mod quality;
 pub mod replay;
 pub mod traffic;
@@ -88,7 +88,8 @@ impl MigrationSubject {
     }
 
     /// The same with what is known of it already.
-    fn of_evidence(context: CaseContext, evidence: Arc<Evidence>) -> Self {
+    #[must_use]
+    pub fn of_evidence(context: CaseContext, evidence: Arc<Evidence>) -> Self {
         Self { context, migrations: Arc::default(), evidence, snapshots: Arc::default() }
     }
 
@@ -226,12 +227,12 @@ impl MigrationSuite {
         let mut plan = self.plan_with(evidence, &Arc::default(), &Arc::default(), &has);
         plan.retain(|case| wanted.contains(&case.id.case.as_str()));
         // In a batch that begins when the others have ended.
-        plan.push(PlannedCase::new(self, &evidence.project.name, &policy::CASE, Batch::Compute, &[], {
+        plan.extend(policy::CASES.iter().map(|case| {
             let evidence = Arc::clone(evidence);
-            move |context| {
+            PlannedCase::new(self, &evidence.project.name.clone(), case, Batch::Compute, &[], move |context| {
                 let evidence = Arc::clone(&evidence);
                 Box::pin(async move { Ok(MigrationSubject::of_evidence(context, evidence)) })
-            }
+            })
         }));
         plan
     }

@@ -5,8 +5,10 @@ use crate::case;
 use crate::case::{Case, CaseResult};
 
 /// Planned for a directory alone: one process has run all the other cases then.
-pub(super) const CASE: Case<MigrationSubject> =
-    case!(suppressions_are_used, "every suppression suppresses something, and what the baseline names is there");
+pub const CASES: &[Case<MigrationSubject>] = &[case!(
+    suppressions_are_used,
+    "every suppression suppresses something, and what the baseline names is there"
+)];
 
 async fn suppressions_are_used(subject: MigrationSubject) -> CaseResult {
     let findings = subject.evidence.policy.unused_among(|check| subject.evidence.has_concluded(check));

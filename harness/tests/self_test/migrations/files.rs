@@ -1,12 +1,29 @@
 //! Faults of the group `files`.
 
+use std::sync::Arc;
+
 use proofmark_harness::context::CaseContext;
-use proofmark_harness::migrations::Project;
+use proofmark_harness::event::Level;
+use proofmark_harness::migrations::policy::config::Suppression;
+use proofmark_harness::migrations::policy::{Config, Policy};
 use proofmark_harness::migrations::source::{Layout, ReadOptions, SourceFile};
+use proofmark_harness::migrations::{Evidence, Project, Settings};
 use proofmark_harness::mutant::Mutant;
-use proofmark_harness::suites::migrations::MigrationSubject;
+use proofmark_harness::suites::migrations::{MigrationSubject, check_names};
 
 use super::Made;
+
+/// A team that wants no suppression that is of no use, and one that was run with all checks.
+fn strict(context: CaseContext, text: &str, configured: &[Suppression]) -> Made {
+    let files = vec![SourceFile::new("0001_models.sql", text.as_bytes())];
+    let project = Project::from_files("faulty", files, &ReadOptions { layout: Some(Layout::Sqlx), order: None });
+    let levels = [("suppressions_are_used".to_owned(), Some(Level::Error))].into();
+    let config = Config { levels, suppressions: configured.to_vec(), ..Config::default() };
+    let policy = Policy::new(check_names()).with_config(config).with_comments_of(&project);
+    let evidence = Evidence::new(project, policy, Settings::default());
+    check_names().into_iter().for_each(|check| evidence.concluded(check));
+    Box::pin(async move { Ok(MigrationSubject::of_evidence(context, Arc::new(evidence))) })
+}
 
 /// A subject of files with the given bytes.
 fn bytes(context: CaseContext, layout: Layout, files: &[(&str, &[u8])]) -> Made {
@@ -236,5 +253,34 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
         name: "no_reason",
         says: "expected `because` and a reason behind the name of the check, found none",
         subject: |context| one(context, "-- proofmark: allow files_are_text\nSELECT 1;\n"),
+    },
+];
+
+/// Those of the case that is about what a team has decided.
+pub(crate) const POLICY_MUTANTS: &[Mutant<MigrationSubject>] = &[
+    Mutant {
+        case: "suppressions_are_used",
+        name: "a_comment_above_what_is_right",
+        says: "0001_models.sql:1:1: suppression of keys_are_not_int4: expected a finding that the comment suppresses, found \
+               none",
+        subject: |context| {
+            let comment = "-- proofmark: allow keys_are_not_int4 because it was an int once\n";
+            strict(context, &format!("{comment}{MODELS}"), &[])
+        },
+    },
+    Mutant {
+        case: "suppressions_are_used",
+        name: "a_line_of_the_configuration_for_a_file_that_is_gone",
+        says: "suppression of files_are_text: expected a finding that proofmark.toml, suppress 1 suppresses, found none",
+        subject: |context| {
+            let suppression = Suppression {
+                check: "files_are_text".to_owned(),
+                file: Some("0000_old.sql".to_owned()),
+                object: None,
+                reason: "it is old".to_owned(),
+                place: "proofmark.toml, suppress 1".to_owned(),
+            };
+            strict(context, MODELS, &[suppression])
+        },
     },
 ];

@@ -116,6 +116,28 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
         },
     },
     Mutant {
+        case: "order_applies",
+        name: "a_grant_to_a_role_that_a_later_file_makes",
+        says: "expected role proofmark_test_reader to be there, found that 2_roles.sql creates it later; put this file behind \
+               2_roles.sql: in the order that was found 2 of 2 files apply, in the given one 1",
+        subject: |context| {
+            let grant =
+                "CREATE TABLE models (id int PRIMARY KEY);\nGRANT SELECT ON models TO proofmark_test_reader;";
+            let roles = "CREATE ROLE proofmark_test_reader NOLOGIN;";
+            files(context, Settings::default(), &[("1_models.sql", grant), ("2_roles.sql", roles)])
+        },
+    },
+    Mutant {
+        case: "order_applies",
+        name: "the_file_that_creates_it_fails_as_well",
+        says: "let 2_models.sql come first, and correct it before: it fails as well, with: type \"nothing\" does not exist",
+        subject: |context| {
+            let first = "CREATE TABLE services (id int PRIMARY KEY, model int REFERENCES models (id));";
+            let second = "CREATE TABLE models (id int PRIMARY KEY, kind nothing);";
+            files(context, Settings::default(), &[("1_services.sql", first), ("2_models.sql", second)])
+        },
+    },
+    Mutant {
         case: "every_object_is_created_somewhere",
         name: "a_function_of_a_hosted_platform",
         says: "2.sql:1:63: function auth.uid: expected a file that creates function auth.uid, found none",

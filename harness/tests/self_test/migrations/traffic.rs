@@ -55,6 +55,57 @@ pub(crate) const MUTANTS: &[Mutant<MigrationSubject>] = &[
         subject: |context| generated(context, "ALTER TABLE runs ADD UNIQUE (passed);"),
     },
     Mutant {
+        case: "rows_survive_every_migration",
+        name: "a_cast_that_cuts_values",
+        says: "0002_later.sql:1:1: table public.models: expected the 300 rows of public.models to be there after the migration, \
+               found that 300 of them have another value in name, which cannot be had back from character varying(3), the \
+               type that it has now in place of text; the first is \"model 1\"; values that differed are the same now",
+        subject: |context| {
+            later(context, &["ALTER TABLE models ALTER COLUMN name TYPE varchar(3) USING name::varchar(3);"])
+        },
+    },
+    Mutant {
+        case: "rows_survive_every_migration",
+        name: "a_table_that_is_made_anew",
+        says: "0002_later.sql:1:1: table public.models: expected the 300 rows of public.models to be there after the migration, \
+               found that the table was made anew, with 0 rows, and that 300 of before are not among them",
+        subject: |context| {
+            later(
+                context,
+                &["DROP TABLE models;\nCREATE TABLE models (id bigint PRIMARY KEY, name text, owner text);"],
+            )
+        },
+    },
+    Mutant {
+        case: "rows_survive_every_migration",
+        name: "rows_of_another_table_go_with_those_that_are_deleted",
+        says: "0003_later.sql:1:1: table public.runs: expected the 300 rows of public.runs to be there after the migration, \
+               found that 100 of them are gone, although the statement does not name the table",
+        subject: |context| {
+            later(
+                context,
+                &[
+                    "ALTER TABLE runs ADD FOREIGN KEY (model_id) REFERENCES models ON DELETE CASCADE;",
+                    "DELETE FROM models WHERE id > 200;",
+                ],
+            )
+        },
+    },
+    Mutant {
+        case: "rows_survive_every_migration",
+        name: "a_transaction_of_its_own",
+        says: "found that the table was made anew, with 1 row, and that 299 of before are not among them",
+        subject: |context| {
+            later(
+                context,
+                &[
+                    "CREATE TABLE fewer AS SELECT * FROM models WHERE id = 1;\nDROP TABLE models;\nALTER TABLE fewer RENAME TO \
+                   models;\nCOMMIT;\nBEGIN;",
+                ],
+            )
+        },
+    },
+    Mutant {
         case: "no_table_is_rewritten",
         name: "another_type",
         says: "table public.runs: expected the rows of public.runs to stay where they are, found that the server writes all \

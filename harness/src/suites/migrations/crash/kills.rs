@@ -27,15 +27,12 @@ pub(super) async fn a_crash_at_any_statement_leaves_nothing(subject: MigrationSu
                  first",
             ));
         }
-        if !found.left.is_empty() {
+        if let Some(left) = &found.left {
             findings.push(Finding::new(
                 Level::Error,
                 place(script, None),
                 format!("migration {}", script.file),
-                format!(
-                    "expected a crash before the end of the transaction to leave nothing, found changes in {}",
-                    found.left.join(", ")
-                ),
+                format!("expected a crash before the end of the transaction to leave nothing, found {left}"),
                 "do nothing in a migration that is not undone with its transaction",
             ));
         }

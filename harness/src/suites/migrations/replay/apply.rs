@@ -58,9 +58,9 @@ pub(super) async fn order_applies(subject: MigrationSubject) -> CaseResult {
     let finding = |(number, failure): (usize, &StepFailure)| {
         let Cause::WrongOrder { creator, object } = &failure.cause else { return None };
         let step = project.steps.get(number)?;
-        let creator = file_of(project, *creator);
-        let message = format!("expected {object} to be there, found that {creator} creates it later");
-        Some(failed(step, failure, Level::Error, message, proposal(project, &replay, number)))
+        let file = file_of(project, *creator);
+        let message = format!("expected {object} to be there, found that {file} creates it later");
+        Some(failed(step, failure, Level::Error, message, proposal(project, &replay, number, *creator)))
     };
     subject.conclude(replay.failures().filter_map(finding).collect())
 }
@@ -293,9 +293,20 @@ fn missing_help(subject: &MigrationSubject, object: &Object) -> String {
 }
 
 /// An order that applies, as far as one differs.
-fn proposal(project: &Project, replay: &Replay, number: usize) -> String {
+fn proposal(project: &Project, replay: &Replay, number: usize, creator: usize) -> String {
+    let file = file_of(project, creator);
+    let creator = replay.steps.get(creator).and_then(|report| report.failure.as_ref());
     let Some(order) = &replay.best_order else {
-        return "no order was found in which more files apply: the file that creates it fails as well".to_owned();
+        return match creator {
+            Some(failure) => format!(
+                "let {file} come first, and correct it before: it fails as well, with: {}",
+                failure.refusal
+            ),
+            None => format!(
+                "let {file} come first; no order was found in which more files apply, as this one is refused for more \
+                 than one reason or what it needs needs it in turn"
+            ),
+        };
     };
     let at = order.iter().position(|step| *step == number).unwrap_or_default();
     let before = at.checked_sub(1).and_then(|at| order.get(at));

@@ -3,6 +3,7 @@
 mod locks;
 mod rollout;
 mod rows;
+mod survive;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,10 +26,12 @@ use rows::{
     applies_to_tables_with_rows, long_backfills_are_batched, statements_are_not_mixed,
     time_zone_conversions_are_explicit,
 };
+use survive::rows_survive_every_migration;
 
 /// The cases of this group.
 pub const CASES: &[Case<MigrationSubject>] = &[
     case!(applies_to_tables_with_rows, "migrations apply to tables with rows"),
+    case!(rows_survive_every_migration, "rows are there after a migration as they were before"),
     case!(no_table_is_rewritten, "no table with rows is rewritten"),
     case!(no_full_scan_under_a_strong_lock, "no table is read as a whole while others are kept out"),
     case!(locks_are_as_weak_as_can_be, "strong locks are not kept while something long is done"),

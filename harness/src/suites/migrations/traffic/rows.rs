@@ -4,7 +4,8 @@ use super::super::MigrationSubject;
 use super::{fits, subject_of};
 use crate::case::CaseResult;
 use crate::event::{Finding, Level};
-use crate::migrations::observe::{MANY_ROWS, Observed, Touched, is_about_rows};
+use crate::migrations::Script;
+use crate::migrations::observe::{MANY_ROWS, Observed, Touched, is_about_rows, words};
 
 pub(super) async fn applies_to_tables_with_rows(subject: MigrationSubject) -> CaseResult {
     let traffic = subject.traffic().await?;
@@ -114,6 +115,9 @@ pub(super) async fn time_zone_conversions_are_explicit(subject: MigrationSubject
         for zone in passage.zones.iter().filter(|zone| zone.example.0 != zone.example.1 || zone.rewritten) {
             let Some(range) = fits(script, zone.statement) else { continue };
             let differs = zone.example.0 != zone.example.1;
+            if !differs && names_zone(script, zone.statement) {
+                continue;
+            }
             let rewritten = if zone.rewritten { "; there, the table is rewritten" } else { "" };
             let (here, there) = &zone.example;
             // Where only the effort depends on the session, the values are right.
@@ -138,4 +142,13 @@ pub(super) async fn time_zone_conversions_are_explicit(subject: MigrationSubject
         }
     }
     subject.conclude(findings)
+}
+
+/// Whether a conversion says which zone the values are of.
+fn names_zone(script: &Script, statement: usize) -> bool {
+    let text = script.statements.get(statement).map_or("", |part| script.statement(part));
+    let words = words(text);
+    let using = words.iter().position(|word| word == "using").unwrap_or(words.len());
+    words[using..].windows(3).any(|three| three == ["at", "time", "zone"])
+        || words[using..].iter().any(|word| word == "timezone")
 }
