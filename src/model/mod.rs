@@ -3,22 +3,29 @@
 //! The format is detected from the content, never from the file's name. Files are untrusted: every size is
 //! limited, every index checked, and what cannot be represented exactly is refused by name.
 
-#[allow(dead_code, reason = "the loaders of further formats use the rest")]
+pub mod catboost;
+mod detect;
 mod ensemble;
 mod error;
+#[cfg(test)]
+mod goldens;
+pub mod lightgbm;
+mod linear;
+pub mod linear_json;
 mod link;
-#[allow(dead_code, reason = "the loaders of further formats use the rest")]
 mod test;
-#[allow(dead_code, reason = "the loaders of further formats use the rest")]
 mod tree;
+mod ubjson;
 pub mod xgboost;
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use detect::Format;
 pub use ensemble::{Missing, TreeEnsemble};
 pub use error::ModelError;
+pub use linear::LinearModel;
 pub use link::Link;
 pub use test::{CategorySet, Test};
 pub use tree::{Node, Split, Tree};
@@ -26,12 +33,20 @@ pub use tree::{Node, Split, Tree};
 /// The largest model file that is read, in bytes.
 pub const MODEL_BYTES_MAX: u64 = 4 << 30;
 
+/// The most features that a model may have.
+pub const FEATURES_MAX: u64 = 1 << 24;
+
+/// The most outputs that a model may have.
+pub const OUTPUTS_MAX: u64 = 1 << 16;
+
 /// A model of any supported family.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Model {
     /// An ensemble of decision trees.
     Trees(TreeEnsemble),
+    /// A linear model.
+    Linear(LinearModel),
 }
 
 impl Model {
@@ -41,10 +56,13 @@ impl Model {
     /// [`ModelError`] when the format is unknown, the content is malformed, or the model uses something that
     /// cannot be represented exactly.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
-        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        match first {
-            Some(b'{') => xgboost::from_json(bytes).map(Self::Trees),
-            _ => Err(ModelError::UnknownFormat { beginning: beginning(bytes) }),
+        match detect::detect(bytes) {
+            Some(Format::XgboostJson) => xgboost::from_json(bytes),
+            Some(Format::XgboostUbjson) => xgboost::from_ubjson(bytes),
+            Some(Format::LightgbmText) => lightgbm::from_text(bytes).map(Self::Trees),
+            Some(Format::CatboostJson) => catboost::from_json(bytes).map(Self::Trees),
+            Some(Format::LinearJson) => linear_json::from_json(bytes).map(Self::Linear),
+            None => Err(ModelError::UnknownFormat { beginning: beginning(bytes) }),
         }
     }
 
@@ -73,6 +91,7 @@ impl Model {
     pub fn feature_count(&self) -> usize {
         match self {
             Self::Trees(trees) => trees.feature_count(),
+            Self::Linear(linear) => linear.feature_count(),
         }
     }
 
@@ -81,6 +100,7 @@ impl Model {
     pub fn feature_names(&self) -> &[String] {
         match self {
             Self::Trees(trees) => trees.feature_names(),
+            Self::Linear(linear) => linear.feature_names(),
         }
     }
 
@@ -89,6 +109,7 @@ impl Model {
     pub fn output_count(&self) -> usize {
         match self {
             Self::Trees(trees) => trees.output_count(),
+            Self::Linear(linear) => linear.output_count(),
         }
     }
 
@@ -100,6 +121,20 @@ impl Model {
     pub fn margins(&self, row: &[f64]) -> Vec<f64> {
         match self {
             Self::Trees(trees) => trees.margins(row),
+            Self::Linear(linear) => linear.margins(row),
+        }
+    }
+
+    /// The margins as the model's library computes them: where it does so in 32-bit floats they are equal to the last
+    /// bit, which are in 64-bit floats here.
+    ///
+    /// # Panics
+    /// When the row has fewer values.
+    #[must_use]
+    pub fn library_margins(&self, row: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Trees(trees) => trees.library_margins(row),
+            Self::Linear(linear) => linear.library_margins(row),
         }
     }
 
@@ -111,6 +146,7 @@ impl Model {
     pub fn predictions(&self, row: &[f64]) -> Vec<f64> {
         match self {
             Self::Trees(trees) => trees.predictions(row),
+            Self::Linear(linear) => linear.predictions(row),
         }
     }
 }
