@@ -13,10 +13,18 @@ pub(super) enum Format {
     LightgbmText,
     CatboostJson,
     LinearJson,
+    Skops,
+    Onnx,
 }
 
 /// The format of a file's content; none if it is not known.
 pub(super) fn detect(bytes: &[u8]) -> Option<Format> {
+    // Binary formats have no white space before them. A model of ONNX begins with the number of its format's version.
+    match bytes {
+        [b'P', b'K', 3 | 5, ..] => return Some(Format::Skops),
+        [8, 1..=63, ..] => return Some(Format::Onnx),
+        _ => {}
+    }
     let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace())?;
     let content = &bytes[start..];
     match content {

@@ -41,6 +41,14 @@ pub enum ModelError {
         /// What the parser says, with the place where it can tell.
         message: String,
     },
+    /// The format is known, but this program was built without it.
+    #[error("the model file is of {format}: expected a build with the feature {feature:?}, found one without")]
+    NotBuilt {
+        /// The format.
+        format: &'static str,
+        /// What to build with.
+        feature: &'static str,
+    },
     /// A value is impossible.
     #[error("{place}: expected {expected}, found {found}; the model file is damaged")]
     Invalid {

@@ -13,6 +13,14 @@ pub mod lightgbm;
 mod linear;
 pub mod linear_json;
 mod link;
+mod mlflow;
+mod network;
+#[cfg(feature = "sklearn")]
+mod npy;
+#[cfg(feature = "onnx")]
+pub mod onnx;
+#[cfg(feature = "sklearn")]
+pub mod sklearn;
 mod test;
 mod tree;
 mod ubjson;
@@ -27,6 +35,7 @@ pub use ensemble::{Missing, TreeEnsemble};
 pub use error::ModelError;
 pub use linear::LinearModel;
 pub use link::Link;
+pub use network::{Activation, Layer, Network};
 pub use test::{CategorySet, Test};
 pub use tree::{Node, Split, Tree};
 
@@ -47,6 +56,8 @@ pub enum Model {
     Trees(TreeEnsemble),
     /// A linear model.
     Linear(LinearModel),
+    /// A feed-forward network.
+    Network(Network),
 }
 
 impl Model {
@@ -62,15 +73,32 @@ impl Model {
             Some(Format::LightgbmText) => lightgbm::from_text(bytes).map(Self::Trees),
             Some(Format::CatboostJson) => catboost::from_json(bytes).map(Self::Trees),
             Some(Format::LinearJson) => linear_json::from_json(bytes).map(Self::Linear),
+            #[cfg(feature = "sklearn")]
+            Some(Format::Skops) => sklearn::from_skops(bytes),
+            #[cfg(not(feature = "sklearn"))]
+            Some(Format::Skops) => Err(ModelError::NotBuilt { format: "skops", feature: "sklearn" }),
+            #[cfg(feature = "onnx")]
+            Some(Format::Onnx) => onnx::from_protobuf(bytes),
+            #[cfg(not(feature = "onnx"))]
+            Some(Format::Onnx) => Err(ModelError::NotBuilt { format: "ONNX", feature: "onnx" }),
             None => Err(ModelError::UnknownFormat { beginning: beginning(bytes) }),
         }
     }
 
-    /// Reads a model file of at most [`MODEL_BYTES_MAX`] bytes.
+    /// Reads a model file of at most [`MODEL_BYTES_MAX`] bytes, or the one that a model directory of MLflow names.
     ///
     /// # Errors
     /// [`ModelError`] when the file cannot be read, or as for [`Model::from_bytes`].
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
+        if path.is_dir() && path.join(mlflow::DESCRIPTION).is_file() {
+            let file = mlflow::resolve(path)?;
+            // Not another directory: each would lead on.
+            return Self::from_plain_file(&file);
+        }
+        Self::from_plain_file(path)
+    }
+
+    fn from_plain_file(path: &Path) -> Result<Self, ModelError> {
         let unreadable = |source| ModelError::Unreadable { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
@@ -92,6 +120,7 @@ impl Model {
         match self {
             Self::Trees(trees) => trees.feature_count(),
             Self::Linear(linear) => linear.feature_count(),
+            Self::Network(network) => network.feature_count(),
         }
     }
 
@@ -101,6 +130,7 @@ impl Model {
         match self {
             Self::Trees(trees) => trees.feature_names(),
             Self::Linear(linear) => linear.feature_names(),
+            Self::Network(network) => network.feature_names(),
         }
     }
 
@@ -110,6 +140,7 @@ impl Model {
         match self {
             Self::Trees(trees) => trees.output_count(),
             Self::Linear(linear) => linear.output_count(),
+            Self::Network(network) => network.output_count(),
         }
     }
 
@@ -122,6 +153,7 @@ impl Model {
         match self {
             Self::Trees(trees) => trees.margins(row),
             Self::Linear(linear) => linear.margins(row),
+            Self::Network(network) => network.margins(row),
         }
     }
 
@@ -135,6 +167,7 @@ impl Model {
         match self {
             Self::Trees(trees) => trees.library_margins(row),
             Self::Linear(linear) => linear.library_margins(row),
+            Self::Network(network) => network.margins(row),
         }
     }
 
@@ -147,6 +180,7 @@ impl Model {
         match self {
             Self::Trees(trees) => trees.predictions(row),
             Self::Linear(linear) => linear.predictions(row),
+            Self::Network(network) => network.predictions(row),
         }
     }
 }
