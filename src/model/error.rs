@@ -16,8 +16,9 @@ pub enum ModelError {
     },
     /// The content is of no known format.
     #[error(
-        "unknown model format: expected XGBoost JSON (`Booster.save_model(\"model.json\")`), \
-         found a file that begins with {beginning:?}"
+        "unknown model format: expected XGBoost's JSON (an object with `learner`) or UBJSON, LightGBM's text, CatBoost's \
+         JSON, scikit-learn in skops' format, ONNX, a linear model's JSON or a model directory of MLflow, found a file \
+         that begins with {beginning:?}"
     )]
     UnknownFormat {
         /// The first bytes.
@@ -32,11 +33,21 @@ pub enum ModelError {
         /// What the parser says, with line and column.
         message: String,
     },
-    /// The content is JSON of another layout.
-    #[error("the model file is JSON, but not a model that XGBoost writes: {message}")]
+    /// The content is not of the layout that its format asks for.
+    #[error("the model file is not of the layout of {format}: {message}")]
     Layout {
-        /// What the parser says, with line and column.
+        /// The format.
+        format: &'static str,
+        /// What the parser says, with the place where it can tell.
         message: String,
+    },
+    /// The format is known, but this program was built without it.
+    #[error("the model file is of {format}: expected a build with the feature {feature:?}, found one without")]
+    NotBuilt {
+        /// The format.
+        format: &'static str,
+        /// What to build with.
+        feature: &'static str,
     },
     /// A value is impossible.
     #[error("{place}: expected {expected}, found {found}; the model file is damaged")]
@@ -68,4 +79,33 @@ pub enum ModelError {
         /// How much there may be.
         limit: u64,
     },
+    /// The model has not as many iterations as were asked for.
+    #[error(
+        "expected a model of at least {wanted} iterations, found {found}; none means that they cannot be told apart"
+    )]
+    Iterations {
+        /// How many were asked for.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+}
+
+impl ModelError {
+    /// What serde_json says.
+    pub(super) fn json(format: &'static str, error: &serde_json::Error) -> Self {
+        match error.classify() {
+            serde_json::error::Category::Data => Self::Layout { format, message: error.to_string() },
+            _ => Self::NotJson { message: error.to_string() },
+        }
+    }
+
+    /// An impossible value.
+    pub(super) fn invalid(
+        place: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl std::fmt::Display,
+    ) -> Self {
+        Self::Invalid { place: place.into(), expected: expected.into(), found: found.to_string() }
+    }
 }
