@@ -68,4 +68,25 @@ pub enum ModelError {
         /// How much there may be.
         limit: u64,
     },
+    /// The model has not as many iterations as were asked for.
+    #[error(
+        "expected a model of at least {wanted} iterations, found {found}; none means that they cannot be told apart"
+    )]
+    Iterations {
+        /// How many were asked for.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+}
+
+impl ModelError {
+    /// An impossible value.
+    pub(super) fn invalid(
+        place: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl std::fmt::Display,
+    ) -> Self {
+        Self::Invalid { place: place.into(), expected: expected.into(), found: found.to_string() }
+    }
 }

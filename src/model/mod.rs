@@ -3,7 +3,13 @@
 //! The format is detected from the content, never from the file's name. Files are untrusted: every size is
 //! limited, every index checked, and what cannot be represented exactly is refused by name.
 
+#[allow(dead_code, reason = "the loaders of further formats use the rest")]
+mod ensemble;
 mod error;
+mod link;
+#[allow(dead_code, reason = "the loaders of further formats use the rest")]
+mod test;
+#[allow(dead_code, reason = "the loaders of further formats use the rest")]
 mod tree;
 pub mod xgboost;
 
@@ -11,9 +17,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+pub use ensemble::{Missing, TreeEnsemble};
 pub use error::ModelError;
-pub(crate) use tree::narrow;
-pub use tree::{Link, Node, Split, Tree, TreeEnsemble};
+pub use link::Link;
+pub use test::{CategorySet, Test};
+pub use tree::{Node, Split, Tree};
 
 /// The largest model file that is read, in bytes.
 pub const MODEL_BYTES_MAX: u64 = 4 << 30;
@@ -76,14 +84,33 @@ impl Model {
         }
     }
 
-    /// The raw output (before the inverse link) for a row of [`feature_count`](Self::feature_count) values.
+    /// How many outputs there are; at least one.
+    #[must_use]
+    pub fn output_count(&self) -> usize {
+        match self {
+            Self::Trees(trees) => trees.output_count(),
+        }
+    }
+
+    /// The raw outputs (before the inverse link) for a row of [`feature_count`](Self::feature_count) values.
     ///
     /// # Panics
     /// When the row has fewer values.
     #[must_use]
-    pub fn margin(&self, row: &[f64]) -> f64 {
+    pub fn margins(&self, row: &[f64]) -> Vec<f64> {
         match self {
-            Self::Trees(trees) => trees.margin(row),
+            Self::Trees(trees) => trees.margins(row),
+        }
+    }
+
+    /// The predictions for a row of [`feature_count`](Self::feature_count) values.
+    ///
+    /// # Panics
+    /// When the row has fewer values.
+    #[must_use]
+    pub fn predictions(&self, row: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Trees(trees) => trees.predictions(row),
         }
     }
 }

@@ -6,8 +6,11 @@
 
 use serde::Deserialize;
 
+use super::ensemble::{Summation, TreeEnsemble};
 use super::error::ModelError;
-use super::tree::{Link, Node, Split, Tree, TreeEnsemble, narrow};
+use super::link::Link;
+use super::test::{Test, narrow};
+use super::tree::{RawNode, Tree, build};
 
 /// The most features that a model may have.
 pub const FEATURES_MAX: u64 = 1 << 24;
@@ -173,14 +176,20 @@ pub fn from_json(bytes: &[u8]) -> Result<TreeEnsemble, ModelError> {
         .enumerate()
         .map(|(index, tree)| build_tree(tree, &format!("tree {index}"), feature_count))
         .collect::<Result<_, _>>()?;
-    Ok(TreeEnsemble {
+    TreeEnsemble {
         trees,
         feature_count,
         feature_names: learner.feature_names,
-        base_margin,
+        base_margins: vec![f64::from(base_margin)],
         objective: learner.objective.name,
         link,
-    })
+        missing: Vec::new(),
+        summation: Summation::Single,
+        has_covers: true,
+        iteration_ends: Vec::new(),
+        best_iteration: None,
+    }
+    .checked()
 }
 
 /// The margin of the stored base score: a prediction, written as `5E-1` up to 3.0 and as `[5E-1]` since. XGBoost computes
@@ -199,14 +208,14 @@ fn base_margin(text: &str, link: Link, place: String) -> Result<f32, ModelError>
         single.trim().parse().map_err(|_| invalid(place.clone(), "a number".to_owned(), format!("{text:?}")))?;
     let margin = match link {
         Link::Identity => score,
-        Link::Logit => narrow(-f64::from(1.0 / score - 1.0).ln()),
+        _ => narrow(-f64::from(1.0 / score - 1.0).ln()),
     };
     if margin.is_finite() {
         Ok(margin)
     } else {
         let expected = match link {
             Link::Logit => "a probability between 0 and 1, both excluded",
-            Link::Identity => "a finite number",
+            _ => "a finite number",
         };
         Err(invalid(place, expected.to_owned(), format!("{text:?}")))
     }
@@ -255,87 +264,37 @@ fn build_tree(raw: &RawTree, place: &str, feature_count: usize) -> Result<Tree, 
         });
     }
 
-    let mut nodes = Vec::with_capacity(count);
-    let mut seen = vec![false; count];
-    // Nodes to take over, with the place in `nodes` of the parent that waits for their new index.
-    let mut waiting = vec![(0_usize, None)];
-    while let Some((old, parent)) = waiting.pop() {
-        if std::mem::replace(&mut seen[old], true) {
-            return Err(invalid(
-                format!("{place}, node {old}"),
-                "one parent for each node".to_owned(),
-                "a node that is reached twice (a cycle or a shared child)",
-            ));
-        }
-        let new = u32::try_from(nodes.len()).map_err(|_| ModelError::TooLarge {
-            what: "number of nodes in a tree",
-            found: count as u64,
-            limit: u64::from(u32::MAX),
-        })?;
-        if let Some((parent, side)) = parent
-            && let Some(Node::Split { split, .. }) = nodes.get_mut::<usize>(parent)
-        {
-            match side {
-                Side::Left => split.left = new,
-                Side::Right => split.right = new,
-            }
-        }
-        nodes.push(build_node(raw, old, place, feature_count)?);
-        if let Some((left, right)) = children(raw, old, place)? {
-            let parent = nodes.len() - 1;
-            waiting.push((right, Some((parent, Side::Right))));
-            waiting.push((left, Some((parent, Side::Left))));
-        }
-    }
-    Ok(Tree::from_nodes(nodes))
+    build(count, 0..1, place, |node, values| read_node(raw, node, place, feature_count, values))
 }
 
-#[derive(Clone, Copy)]
-enum Side {
-    Left,
-    Right,
-}
-
-/// The children of a node as the file numbers them; none for a leaf, which has -1 for both.
-fn children(raw: &RawTree, node: usize, place: &str) -> Result<Option<(usize, usize)>, ModelError> {
-    let (left, right) = (raw.left_children[node], raw.right_children[node]);
-    if left == -1 && right == -1 {
-        return Ok(None);
-    }
-    let count = raw.left_children.len();
-    let index = |child: i32| usize::try_from(child).ok().filter(|&child| child < count);
-    match (index(left), index(right)) {
-        (Some(left), Some(right)) => Ok(Some((left, right))),
-        _ => Err(invalid(
-            format!("{place}, node {node}"),
-            format!("two children below {count}, or -1 for both"),
-            format!("children {left} and {right}"),
-        )),
-    }
-}
-
-/// A node, with children still to be filled in.
-fn build_node(raw: &RawTree, node: usize, place: &str, feature_count: usize) -> Result<Node, ModelError> {
+/// A node: a leaf has -1 for both children.
+fn read_node(
+    raw: &RawTree,
+    node: usize,
+    place: &str,
+    feature_count: usize,
+    values: &mut Vec<f64>,
+) -> Result<RawNode, ModelError> {
     let here = || format!("{place}, node {node}");
     let cover = f64::from(raw.sum_hessian[node]);
-    if !(cover >= 0.0 && cover.is_finite()) {
-        return Err(invalid(here(), "a cover (sum_hessian) that is finite and not negative".to_owned(), cover));
-    }
     let condition = raw.split_conditions[node];
     if !condition.is_finite() {
-        return Err(invalid(here(), "a finite threshold or leaf value".to_owned(), condition));
+        return Err(ModelError::invalid(here(), "a finite threshold or leaf value", condition));
     }
-    if children(raw, node, place)?.is_none() {
-        return Ok(Node::Leaf { value: f64::from(condition), cover });
+    let (left, right) = (raw.left_children[node], raw.right_children[node]);
+    if left == -1 && right == -1 {
+        values.push(f64::from(condition));
+        return Ok(RawNode::Leaf { cover });
     }
     let feature = u32::try_from(raw.split_indices[node])
         .ok()
         .filter(|&feature| (feature as usize) < feature_count)
         .ok_or_else(|| {
-            invalid(here(), format!("a feature index below {feature_count}"), raw.split_indices[node])
+            ModelError::invalid(here(), format!("a feature index below {feature_count}"), raw.split_indices[node])
         })?;
     let missing_left = raw.default_left[node].is_set();
-    Ok(Node::Split { split: Split { feature, threshold: condition, missing_left, left: 0, right: 0 }, cover })
+    let test = Test::single_below(condition);
+    Ok(RawNode::Split { feature, test, missing_left, left: left.into(), right: right.into(), cover })
 }
 
 /// A count, which XGBoost writes as a string.

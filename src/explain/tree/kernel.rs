@@ -2,7 +2,7 @@
 
 use super::paths::{Condition, Paths};
 use super::quadrature::{Node, Rules};
-use crate::model::narrow;
+use crate::model::TreeEnsemble;
 
 /// Rows in a block.
 pub(super) const LANES: usize = 8;
@@ -16,7 +16,7 @@ type Lanes<T> = [T; LANES];
 /// The working memory of one worker.
 pub(super) struct Scratch {
     /// The values of the block's rows, by slot.
-    values: Vec<Lanes<f32>>,
+    values: Vec<Lanes<f64>>,
     /// The contributions so far, by slot.
     contributions: Vec<Lanes<f64>>,
     /// What is known of each condition of the current path.
@@ -49,8 +49,7 @@ impl Scratch {
 
     /// The size of one, in bytes.
     pub(super) fn bytes(paths: &Paths) -> usize {
-        paths.features.len() * (size_of::<Lanes<f32>>() + size_of::<Lanes<f64>>())
-            + paths.longest * size_of::<Step>()
+        paths.features.len() * 2 * size_of::<Lanes<f64>>() + paths.longest * size_of::<Step>()
     }
 
     /// The contributions that the last run found, by slot.
@@ -61,6 +60,7 @@ impl Scratch {
     /// Explains at most [`LANES`] rows; gives up and returns false when `expired` says so.
     pub(super) fn run(
         &mut self,
+        ensemble: &TreeEnsemble,
         paths: &Paths,
         rules: &Rules,
         rows: &[&[f64]],
@@ -68,8 +68,9 @@ impl Scratch {
     ) -> bool {
         for (values, feature) in self.values.iter_mut().zip(&paths.features) {
             for (value, row) in values.iter_mut().zip(rows) {
-                let narrowed = narrow(row[*feature as usize]);
-                *value = if narrowed > f32::MAX { f32::MAX } else { narrowed };
+                let feature = *feature as usize;
+                let normalised = ensemble.missing(feature).normalised(row[feature]);
+                *value = if normalised > f64::MAX { f64::MAX } else { normalised };
             }
         }
         self.contributions.fill([0.0; LANES]);

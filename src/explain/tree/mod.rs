@@ -27,7 +27,7 @@ use self::paths::Paths;
 use self::quadrature::Rules;
 use super::pool::for_each_block;
 use super::{Attribution, Batch, Budget, Capabilities, ExplainError, Explainer, Explanation, RowError};
-use crate::model::TreeEnsemble;
+use crate::model::{Node, Test, Tree, TreeEnsemble};
 
 /// Explains tree ensembles by exact path-dependent SHAP values, on the margin's scale.
 ///
@@ -49,8 +49,21 @@ impl TreeExplainer {
     /// Prepares a model: once, for any number of batches.
     ///
     /// # Errors
-    /// [`ExplainError::ModelTooLarge`] when the paths have too many conditions.
+    /// [`ExplainError::ModelTooLarge`] when the paths have too many conditions; [`ExplainError::Other`] when there are
+    /// several outputs, categories, or no covers.
     pub fn new(ensemble: TreeEnsemble) -> Result<Self, ExplainError> {
+        if ensemble.output_count() != 1 {
+            let found = ensemble.output_count();
+            return Err(ExplainError::Other(format!("expected a model with one output, found {found}")));
+        }
+        let is_category =
+            |node: &Node| matches!(node, Node::Split { split, .. } if !matches!(split.test, Test::Below(_)));
+        if ensemble.trees().iter().flat_map(Tree::nodes).any(is_category) {
+            return Err(ExplainError::Other("expected numeric splits, found a categorical split".to_owned()));
+        }
+        if !ensemble.has_covers() {
+            return Err(ExplainError::Other("expected a model whose nodes have covers, found none".to_owned()));
+        }
         let paths = Paths::of(&ensemble)?;
         let rules = Rules::for_lengths(paths.iter().map(|(_, conditions)| conditions.len()));
         let effort = |conditions: usize| conditions * rules.for_length(conditions).len();
@@ -80,7 +93,7 @@ impl TreeExplainer {
         deadline: &Deadline,
         scratch: &mut Scratch,
     ) -> Vec<Result<Attribution, RowError>> {
-        if !scratch.run(&self.paths, &self.rules, rows, || deadline.has_passed()) {
+        if !scratch.run(&self.ensemble, &self.paths, &self.rules, rows, || deadline.has_passed()) {
             return vec![Err(RowError::TimeLimit { limit: deadline.limit }); rows.len()];
         }
         let attribution = |(lane, row): (usize, &&[f64])| {
@@ -88,7 +101,7 @@ impl TreeExplainer {
             for (feature, contributions) in self.paths.features.iter().zip(scratch.contributions()) {
                 values[*feature as usize] = contributions[lane];
             }
-            Ok(Attribution::new(values, self.ensemble.margin(row)))
+            Ok(Attribution::new(values, self.ensemble.margins(row)[0]))
         };
         rows.iter().enumerate().map(attribution).collect()
     }
@@ -127,7 +140,7 @@ impl Explainer for TreeExplainer {
             if row.len() == expected { explained.next().unwrap_or(Err(width)) } else { Err(width) }
         };
         let rows = batch.rows().map(in_place).collect();
-        Ok(Explanation::new(self.ensemble.base_margin() + self.paths.expected_value, rows))
+        Ok(Explanation::new(self.ensemble.base_margins()[0] + self.paths.expected_value, rows))
     }
 }
 

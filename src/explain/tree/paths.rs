@@ -1,7 +1,7 @@
 //! The paths from the roots to the leaves, with the conditions on one feature merged into one.
 
 use crate::explain::ExplainError;
-use crate::model::{Node, Split, Tree, TreeEnsemble};
+use crate::model::{Node, Split, Test, Tree, TreeEnsemble};
 
 /// The most conditions, summed over all leaves: 1.6 GB of them.
 pub(super) const CONDITIONS_MAX: usize = 1 << 26;
@@ -12,9 +12,9 @@ pub(super) struct Condition {
     /// The place of the feature among those that are used.
     pub(super) slot: u32,
     /// The values from here on satisfy the condition.
-    lower: f32,
+    lower: f64,
     /// The values below satisfy the condition; infinite when there is no such bound.
-    upper: f32,
+    upper: f64,
     /// Whether a missing value satisfies it.
     missing: bool,
     /// The share of the training rows that goes on along the path, from all splits on the feature.
@@ -23,15 +23,17 @@ pub(super) struct Condition {
 
 impl Condition {
     fn unconstrained(slot: u32) -> Self {
-        Self { slot, lower: f32::NEG_INFINITY, upper: f32::INFINITY, missing: true, share: 1.0 }
+        Self { slot, lower: f64::NEG_INFINITY, upper: f64::INFINITY, missing: true, share: 1.0 }
     }
 
     /// Adds one side of a split.
     fn add(&mut self, split: &Split, left: bool, share: f64) {
-        if left {
-            self.upper = self.upper.min(split.threshold);
-        } else {
-            self.lower = self.lower.max(split.threshold);
+        if let Test::Below(threshold) = split.test {
+            if left {
+                self.upper = self.upper.min(threshold);
+            } else {
+                self.lower = self.lower.max(threshold);
+            }
         }
         self.missing &= split.missing_left == left;
         self.share *= share;
@@ -39,7 +41,7 @@ impl Condition {
 
     /// Whether a value satisfies the condition: 1 or 0. Positive infinity must come as the largest finite value:
     /// thresholds are finite, so that both go the same way.
-    pub(super) fn indicator(&self, value: f32) -> f64 {
+    pub(super) fn indicator(&self, value: f64) -> f64 {
         let inside = value >= self.lower && value < self.upper;
         f64::from(u8::from(inside || (value.is_nan() && self.missing)))
     }
@@ -67,7 +69,7 @@ pub(super) struct Paths {
 }
 
 impl Paths {
-    /// Collects the paths of an ensemble.
+    /// Collects the paths of an ensemble with one output and numeric tests.
     ///
     /// # Errors
     /// [`ExplainError::ModelTooLarge`] beyond [`CONDITIONS_MAX`].
@@ -132,7 +134,7 @@ impl Paths {
                 path[place].add(split, left, share);
             }
             match &nodes[node as usize] {
-                Node::Leaf { value, .. } => self.add_leaf(*value, &path)?,
+                Node::Leaf { leaf, .. } => self.add_leaf(tree.leaf_values(*leaf)[0], &path)?,
                 Node::Split { split, cover } => {
                     let (left, right) = tree.shares(split, *cover);
                     steps.push(Step::Enter(split.right, Some((split, false, right))));
