@@ -29,7 +29,7 @@ use std::time::Duration;
 
 pub use batch::Batch;
 pub use explanation::{Attribution, Explanation};
-pub use tree::{InstructionSet, Precision, TreeExplainer, TreeOptions};
+pub use tree::{InstructionSet, InterventionalTreeExplainer, Precision, TreeExplainer, TreeOptions};
 
 /// Something that explains the rows of a batch.
 pub trait Explainer: Send + Sync {
@@ -127,6 +127,24 @@ pub enum ExplainError {
     TooDeep {
         /// The most splits.
         limit: usize,
+    },
+    /// A path asks for too many features.
+    #[error(
+        "expected at most {limit} features on a path for interventional values, found {found}: use path-dependent ones"
+    )]
+    TooManyFeatures {
+        /// The most features.
+        limit: usize,
+        /// The features on the longest path.
+        found: usize,
+    },
+    /// The background cannot be used.
+    #[error("expected at least one background row, each of {expected} values, found {found}")]
+    Background {
+        /// The number of features.
+        expected: usize,
+        /// What there is.
+        found: String,
     },
     /// The model's nodes have no covers.
     #[error(

@@ -13,6 +13,11 @@
 //! Covers of children need not add up to their parent's, and tiny shares must not drown in rounding: the two sides are
 //! computed each for itself.
 
+//!
+//! Pairwise interactions are second derivatives, in the times of two features. On one path P depends on the time of each
+//! node above as F does, so that a node adds, for each node above, the integral of its own integrand times F' / F of
+//! that node. F is never zero where F' is not.
+
 use super::program::{Action, Bend, CompiledTree, Node};
 use super::quadrature::WIDTH;
 use super::simd::Vector;
@@ -46,8 +51,38 @@ impl<V: Vector> Frame<V> {
     }
 }
 
+/// F' / F of the nodes on the current path, at each node of the quadrature.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slopes<V> {
+    current: [V; WIDTH],
+    right: [V; WIDTH],
+    slot: u32,
+}
+
+/// What interactions need besides.
+pub(super) struct Pairs<'a, V: Vector> {
+    pub(super) slopes: &'a mut [Slopes<V>],
+    /// For each two features of the group, the node above first, the interactions so far.
+    pub(super) sums: &'a mut [V],
+    /// How many features the group has.
+    pub(super) slots: usize,
+}
+
+impl<V: Vector> Slopes<V> {
+    /// Slopes of nothing.
+    pub(super) fn new() -> Self {
+        let zero = V::splat(V::Element::default());
+        Self { current: [zero; WIDTH], right: [zero; WIDTH], slot: 0 }
+    }
+}
+
 /// A tree's walk, for one vector of rows and one pass of the quadrature.
-struct Walk<'a, V: Vector, const M: usize> {
+struct Walk<'a, 'p, V: Vector, const M: usize, const PAIRS: bool> {
+    pairs: &'a mut Pairs<'p, V>,
+    /// For each node F' / F on both sides, if the row goes there.
+    hot_slopes: &'a [[[V::Element; WIDTH]; 2]],
+    /// For each bend F' / F on a side where the row does not go.
+    cold_slopes: &'a [[V::Element; WIDTH]],
     nodes: &'a [Node<V::Element>],
     bends: &'a [Bend<V::Element>],
     bins: &'a [V::Bins],
@@ -59,23 +94,43 @@ struct Walk<'a, V: Vector, const M: usize> {
     value: [V; M],
 }
 
-/// Adds a tree's contributions to those of the group's features; with `M` nodes of the quadrature at once.
+/// Adds a tree's contributions to those of the group's features; with `M` nodes of the quadrature at once, and with
+/// their interactions or without.
 #[inline(always)]
-pub(super) fn add_tree<V: Vector, const M: usize>(
+pub(super) fn add_tree<V: Vector, const M: usize, const PAIRS: bool>(
     tree: &CompiledTree<V::Element>,
+    pairs: &mut Pairs<'_, V>,
     weights: &[[V::Element; WIDTH]],
     bins: &[V::Bins],
     frames: &mut [Frame<V>],
     contributions: &mut [V],
 ) {
-    let bends = tree.bends.len() / tree.width.passes;
-    for (weights, bends) in weights.iter().zip(tree.bends.chunks_exact(bends)) {
+    let count = tree.bends.len() / tree.width.passes;
+    for (pass, (weights, bends)) in weights.iter().zip(tree.bends.chunks_exact(count)).enumerate() {
         let zero = V::splat(V::Element::default());
         let mut product = [zero; M];
         for t in 0..M {
             product[t] = V::splat(weights[t]);
         }
-        let mut walk = Walk { nodes: &tree.nodes, bends, bins, frames, contributions, product, value: [zero; M] };
+        let (hot_slopes, cold_slopes): (&[_], &[_]) = if PAIRS {
+            let nodes = tree.nodes.len();
+            (&tree.hot_slopes[pass * nodes..][..nodes], &tree.cold_slopes[pass * count..][..count])
+        } else {
+            (&[], &[])
+        };
+        let value = [zero; M];
+        let mut walk = Walk::<'_, '_, V, M, PAIRS> {
+            pairs,
+            hot_slopes,
+            cold_slopes,
+            nodes: &tree.nodes,
+            bends,
+            bins,
+            frames,
+            contributions,
+            product,
+            value,
+        };
         for step in &tree.steps {
             match (step.action, step.again) {
                 (Action::Both, false) => walk.both::<false>(step.node),
@@ -98,7 +153,7 @@ pub(super) fn add_tree<V: Vector, const M: usize>(
     }
 }
 
-impl<V: Vector, const M: usize> Walk<'_, V, M> {
+impl<V: Vector, const M: usize, const PAIRS: bool> Walk<'_, '_, V, M, PAIRS> {
     /// A node of two leaves.
     #[inline(always)]
     fn both<const AGAIN: bool>(&mut self, node: u32) {
@@ -125,12 +180,34 @@ impl<V: Vector, const M: usize> Walk<'_, V, M> {
         }
         let contribution = &mut self.contributions[node.slot as usize];
         *contribution = slope.mul_add(sum, *contribution);
+        if PAIRS {
+            let mut integrand = self.product;
+            for t in 0..M {
+                let weight = if AGAIN { slope.mul(V::splat(bend.slope[t])) } else { slope };
+                integrand[t] = integrand[t].mul(weight);
+            }
+            self.add_pairs(node, &integrand);
+        }
+    }
+
+    /// Adds the interactions of a node with all nodes above.
+    #[inline(always)]
+    fn add_pairs(&mut self, node: &Node<V::Element>, integrand: &[V; M]) {
+        for slopes in &self.pairs.slopes[..node.depth as usize] {
+            let mut sum = integrand[0].mul(slopes.current[0]);
+            for t in 1..M {
+                sum = integrand[t].mul_add(slopes.current[t], sum);
+            }
+            let pair = &mut self.pairs.sums[slopes.slot as usize * self.pairs.slots + node.slot as usize];
+            *pair = pair.add(sum);
+        }
     }
 
     /// Enters a node with a subtree to the left, to the right, or both.
     #[inline(always)]
     fn enter<const LEFT: bool, const RIGHT: bool, const AGAIN: bool>(&mut self, node: u32) {
-        let node = &self.nodes[node as usize];
+        let place = node as usize;
+        let node = &self.nodes[place];
         let bend = &self.bends[if AGAIN { node.bend as usize } else { 0 }];
         let zero = V::splat(V::Element::default());
         let [rest_left, rest_right] = node.rests.map(V::splat);
@@ -150,6 +227,21 @@ impl<V: Vector, const M: usize> Walk<'_, V, M> {
         frame.coefficients = coefficients;
         frame.hot = if LEFT { left } else { right };
         frame.hot_right = right;
+        if PAIRS {
+            let slopes = &mut self.pairs.slopes[node.depth as usize];
+            slopes.slot = node.slot;
+            let above = if AGAIN { self.frames[node.ancestor as usize].hot } else { V::all() };
+            let [hot_left, hot_right] = &self.hot_slopes[place];
+            let cold = &self.cold_slopes[if AGAIN { node.bend as usize } else { 0 }];
+            for t in 0..M {
+                let cold = V::splat(cold[t]);
+                let of_left = V::select(left, V::splat(hot_left[t]), cold).keep(above);
+                let of_right = V::select(right, V::splat(hot_right[t]), cold).keep(above);
+                slopes.current[t] = if LEFT { of_left } else { of_right };
+                slopes.right[t] = of_right;
+            }
+        }
+        let frame = &mut self.frames[node.depth as usize];
         for t in 0..M {
             let product = self.product[t];
             let time = V::splat(bend.at[t]);
@@ -177,6 +269,11 @@ impl<V: Vector, const M: usize> Walk<'_, V, M> {
             self.product[t] = frame.other[t];
             frame.other[t] = self.value[t];
         }
+        if PAIRS {
+            let depth = self.nodes[node as usize].depth as usize;
+            let slopes = &mut self.pairs.slopes[depth];
+            slopes.current = slopes.right;
+        }
     }
 
     /// Leaves a node that was entered.
@@ -190,6 +287,7 @@ impl<V: Vector, const M: usize> Walk<'_, V, M> {
         let leaf = V::splat(node.leaf);
         let zero = V::splat(V::Element::default());
         let (mut sum_left, mut sum_right) = (zero, zero);
+        let mut integrand = [zero; M];
         for t in 0..M {
             let (left, right) = match (LEFT, RIGHT) {
                 (true, true) => (frame.other[t], self.value[t]),
@@ -202,6 +300,9 @@ impl<V: Vector, const M: usize> Walk<'_, V, M> {
             }
             sum_left = weight.mul_add(left, sum_left);
             sum_right = weight.mul_add(right, sum_right);
+            if PAIRS {
+                integrand[t] = weight.mul(coefficient_left.mul_add(left, coefficient_right.mul(right)));
+            }
             let time = V::splat(bend.at[t]);
             let factor_left = coefficient_left.mul_add(time, share_left);
             let factor_right = coefficient_right.mul_add(time, share_right);
@@ -210,5 +311,8 @@ impl<V: Vector, const M: usize> Walk<'_, V, M> {
         let contribution = &mut self.contributions[node.slot as usize];
         let with_left = coefficient_left.mul_add(sum_left, *contribution);
         *contribution = coefficient_right.mul_add(sum_right, with_left);
+        if PAIRS {
+            self.add_pairs(node, &integrand);
+        }
     }
 }

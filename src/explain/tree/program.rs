@@ -96,6 +96,10 @@ pub(super) struct CompiledTree<E> {
     pub(super) nodes: Vec<Node<E>>,
     /// For each pass the bends of all places.
     pub(super) bends: Vec<Bend<E>>,
+    /// For interactions: for each pass and node F' / F on both sides if the row goes there, see `kernel`; else empty.
+    pub(super) hot_slopes: Vec<[[E; WIDTH]; 2]>,
+    /// For interactions: for each pass and bend F' / F on a side where the row does not go; else empty.
+    pub(super) cold_slopes: Vec<[E; WIDTH]>,
     pub(super) width: Width,
 }
 
@@ -117,6 +121,7 @@ pub(super) struct Program<E> {
     pub(super) parts: Vec<Range<usize>>,
     /// For each pass of each width that is needed, the weights.
     pub(super) rules: Rules<E>,
+    pub(super) outputs: usize,
     pub(super) depth: usize,
     pub(super) slots_max: usize,
     /// Nodes times quadrature nodes.
@@ -155,6 +160,7 @@ impl<E: Real> Program<E> {
             groups: Vec::new(),
             parts: Vec::new(),
             rules: Rules::default(),
+            outputs: ensemble.output_count(),
             depth: 0,
             slots_max: 0,
             effort: 0,
@@ -172,6 +178,18 @@ impl<E: Real> Program<E> {
         }
         program.parts = parts(&program.groups, program.effort);
         Ok(program)
+    }
+
+    /// The same program with what interactions need.
+    pub(super) fn with_slopes(&self) -> Self {
+        let mut program = self.clone();
+        let rules = &self.rules;
+        for tree in program.groups.iter_mut().flat_map(|group| &mut group.trees) {
+            tree.add_slopes(rules.nodes(tree.width));
+            program.bytes += tree.hot_slopes.len() * size_of::<[[E; WIDTH]; 2]>()
+                + tree.cold_slopes.len() * size_of::<[E; WIDTH]>();
+        }
+        program
     }
 }
 
@@ -340,7 +358,32 @@ impl Compiler<'_> {
             return Err(ExplainError::ModelTooLarge { limit: PROGRAM_BYTES_MAX });
         }
         program.rules.add(width);
-        Ok(CompiledTree { steps, nodes, bends: bends.at(program.rules.nodes(width)), width })
+        let bends = bends.at(program.rules.nodes(width));
+        Ok(CompiledTree { steps, nodes, bends, hot_slopes: Vec::new(), cold_slopes: Vec::new(), width })
+    }
+}
+
+impl<E: Real> CompiledTree<E> {
+    /// Adds what interactions need.
+    pub(super) fn add_slopes(&mut self, passes: &[[f64; WIDTH]]) {
+        let count = self.bends.len() / self.width.passes;
+        for (bends, times) in self.bends.chunks_exact(count).zip(passes) {
+            for node in &self.nodes {
+                let bend = &bends[node.bend as usize];
+                let slope = |side: usize, t: usize| {
+                    let factor = node.shares[side].to_f64() + node.rests[side].to_f64() * bend.at[t].to_f64();
+                    let slope = node.rests[side].to_f64() * bend.slope[t].to_f64();
+                    E::from_f64(if factor > 0.0 { slope / factor } else { 0.0 })
+                };
+                self.hot_slopes.push([0, 1].map(|side| std::array::from_fn(|t| slope(side, t))));
+            }
+            // For a share c that has satisfied the conditions so far: 1 / ((t + c (1 - t)) (1 - t)), and the bend is at
+            // t / (t + c (1 - t)).
+            for bend in bends {
+                let slope = |t: usize| -bend.at[t].to_f64() / (times[t] * (1.0 - times[t]));
+                self.cold_slopes.push(std::array::from_fn(|t| E::from_f64(slope(t))));
+            }
+        }
     }
 }
 

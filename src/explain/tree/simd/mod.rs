@@ -140,7 +140,6 @@ pub(super) trait Vector: Copy {
     fn both(a: Self::Mask, b: Self::Mask) -> Self::Mask;
     /// Rows in the first, not in the second.
     fn except(a: Self::Mask, b: Self::Mask) -> Self::Mask;
-
     /// Adds the lanes to as many numbers.
     ///
     /// # Panics
