@@ -20,6 +20,7 @@
 //! ```
 
 mod batch;
+mod explanation;
 mod pool;
 mod tree;
 
@@ -27,7 +28,8 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use batch::Batch;
-pub use tree::TreeExplainer;
+pub use explanation::{Attribution, Explanation};
+pub use tree::{InstructionSet, InterventionalTreeExplainer, Precision, TreeExplainer, TreeOptions};
 
 /// Something that explains the rows of a batch.
 pub trait Explainer: Send + Sync {
@@ -75,64 +77,6 @@ impl Default for Budget {
     }
 }
 
-/// The explanation of a batch: `output = base value + sum of the values` for every explained row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Explanation {
-    base_value: f64,
-    rows: Vec<Result<Attribution, RowError>>,
-}
-
-impl Explanation {
-    /// Puts an explanation together.
-    #[must_use]
-    pub fn new(base_value: f64, rows: Vec<Result<Attribution, RowError>>) -> Self {
-        Self { base_value, rows }
-    }
-
-    /// The expected output: what is explained when no feature is known. On the margin's scale.
-    #[must_use]
-    pub fn base_value(&self) -> f64 {
-        self.base_value
-    }
-
-    /// One result for each row of the batch, in its order.
-    pub fn rows(&self) -> &[Result<Attribution, RowError>] {
-        &self.rows
-    }
-
-    /// The results by value.
-    pub fn into_rows(self) -> Vec<Result<Attribution, RowError>> {
-        self.rows
-    }
-}
-
-/// The explanation of one row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Attribution {
-    values: Box<[f64]>,
-    output: f64,
-}
-
-impl Attribution {
-    /// Puts the explanation of one row together.
-    #[must_use]
-    pub fn new(values: Box<[f64]>, output: f64) -> Self {
-        Self { values, output }
-    }
-
-    /// One SHAP value for each feature, on the margin's scale.
-    #[must_use]
-    pub fn values(&self) -> &[f64] {
-        &self.values
-    }
-
-    /// The model's margin for the row, computed on its own: not from the values.
-    #[must_use]
-    pub fn output(&self) -> f64 {
-        self.output
-    }
-}
-
 /// Why one row was not explained.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -173,11 +117,40 @@ pub enum ExplainError {
         rows: usize,
     },
     /// The model is too large to be explained.
-    #[error("the model has more than {limit} conditions on its paths: expected fewer or shallower trees")]
+    #[error("the model, prepared, takes more than {limit} bytes: expected fewer or shallower trees")]
     ModelTooLarge {
-        /// The most conditions, summed over all leaves.
+        /// The most bytes.
         limit: usize,
     },
+    /// A tree is too deep to be explained.
+    #[error("expected trees of at most {limit} splits on a path, found a deeper one")]
+    TooDeep {
+        /// The most splits.
+        limit: usize,
+    },
+    /// A path asks for too many features.
+    #[error(
+        "expected at most {limit} features on a path for interventional values, found {found}: use path-dependent ones"
+    )]
+    TooManyFeatures {
+        /// The most features.
+        limit: usize,
+        /// The features on the longest path.
+        found: usize,
+    },
+    /// The background cannot be used.
+    #[error("expected at least one background row, each of {expected} values, found {found}")]
+    Background {
+        /// The number of features.
+        expected: usize,
+        /// What there is.
+        found: String,
+    },
+    /// The model's nodes have no covers.
+    #[error(
+        "expected a model whose nodes have covers, found one without: give background rows, or another format"
+    )]
+    NoCovers,
     /// The explainer gave another reason.
     #[error("{0}")]
     Other(String),

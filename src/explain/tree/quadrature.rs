@@ -1,5 +1,7 @@
 //! Gauss-Legendre quadrature on [0, 1].
 
+use super::simd::Real;
+
 /// A node and its weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Node {
@@ -9,39 +11,73 @@ pub(super) struct Node {
     pub(super) weight: f64,
 }
 
-/// The rules that a model's paths need.
-#[derive(Debug, Clone)]
-pub(super) struct Rules {
-    by_count: Vec<Vec<Node>>,
+/// The most nodes of the quadrature that a kernel works on at once.
+pub(super) const WIDTH: usize = 8;
+
+/// How the nodes of a rule are worked on: in passes of some nodes each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Width {
+    /// Nodes in a pass, at most [`WIDTH`].
+    pub(super) nodes: usize,
+    pub(super) passes: usize,
 }
 
-impl Rules {
-    /// The rules for paths of these lengths.
-    pub(super) fn for_lengths(lengths: impl Iterator<Item = usize>) -> Self {
-        let mut rules = Self { by_count: Vec::new() };
-        for length in lengths {
-            let count = node_count(length);
-            if rules.by_count.len() <= count {
-                rules.by_count.resize(count + 1, Vec::new());
-            }
-            if rules.by_count[count].is_empty() {
-                rules.by_count[count] = gauss_legendre(u32::try_from(count).unwrap_or(u32::MAX));
+impl Width {
+    /// Enough nodes for paths with conditions on so many features: half as many integrate exactly.
+    pub(super) fn for_length(features: usize) -> Self {
+        let count = features.div_ceil(2).max(1);
+        match count {
+            0..=6 => Self { nodes: count, passes: 1 },
+            _ => Self { nodes: WIDTH, passes: count.div_ceil(WIDTH) },
+        }
+    }
+
+    fn count(self) -> usize {
+        self.nodes * self.passes
+    }
+}
+
+/// The rules that a model's paths need.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rules<E> {
+    /// By the number of nodes.
+    by_count: Vec<Rule<E>>,
+}
+
+/// A rule, by passes; what is beyond a pass's nodes is not used.
+#[derive(Debug, Clone, Default)]
+struct Rule<E> {
+    nodes: Vec<[f64; WIDTH]>,
+    weights: Vec<[E; WIDTH]>,
+}
+
+impl<E: Real> Rules<E> {
+    /// Makes the rule of a width, unless it is there.
+    pub(super) fn add(&mut self, width: Width) {
+        let count = width.count();
+        if self.by_count.len() <= count {
+            self.by_count.resize(count + 1, Rule::default());
+        }
+        if self.by_count[count].nodes.is_empty() {
+            let rule = gauss_legendre(u32::try_from(count).unwrap_or(u32::MAX));
+            for pass in rule.chunks(width.nodes) {
+                let node = |place: usize| pass.get(place).copied().unwrap_or(Node { at: 0.5, weight: 0.0 });
+                let rule = &mut self.by_count[count];
+                rule.nodes.push(std::array::from_fn(|place| node(place).at));
+                rule.weights.push(std::array::from_fn(|place| E::from_f64(node(place).weight)));
             }
         }
-        rules
     }
 
-    /// The rule for a path of a length that was announced.
-    pub(super) fn for_length(&self, length: usize) -> &[Node] {
-        &self.by_count[node_count(length)]
+    /// The places of the nodes of a rule that was added, for each pass.
+    pub(super) fn nodes(&self, width: Width) -> &[[f64; WIDTH]] {
+        &self.by_count[width.count()].nodes
     }
-}
 
-/// How many nodes integrate a path exactly: half its length. Beyond 32 the count is rounded up by at most a
-/// sixteenth, so that very deep models share a few rules.
-fn node_count(length: usize) -> usize {
-    let count = length.div_ceil(2).max(1);
-    if count <= 32 { count } else { count.next_multiple_of(1 << (count.ilog2() - 4)) }
+    /// Their weights.
+    pub(super) fn weights(&self, width: Width) -> &[[E; WIDTH]] {
+        &self.by_count[width.count()].weights
+    }
 }
 
 /// The rule with `count` nodes, exact for polynomials of degree `2 * count - 1`.
@@ -99,10 +135,14 @@ mod tests {
 
     #[test]
     fn every_length_gets_enough_nodes() {
-        let rules = Rules::for_lengths(1..400);
-        for length in 1..400 {
-            let nodes = rules.for_length(length).len();
-            assert!(2 * nodes >= length && nodes <= length.div_ceil(2) * 17 / 16 + 1, "{length}: {nodes}");
+        let mut rules = Rules::<f64>::default();
+        for length in 0..400 {
+            let width = Width::for_length(length);
+            assert!(width.nodes <= WIDTH && 2 * width.count() >= length, "{length}: {width:?}");
+            rules.add(width);
+            assert_eq!(rules.nodes(width).len(), width.passes);
+            let weights = rules.weights(width).iter().flat_map(|pass| &pass[..width.nodes]).sum::<f64>();
+            assert!((weights - 1.0).abs() < 1e-14, "{length}: {weights}");
         }
     }
 
