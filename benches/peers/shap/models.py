@@ -43,7 +43,7 @@ class Layout:
     def __init__(self, features):
         self.features, self.trees = features, []
         # The values that rows can have, to move thresholds onto the next one.
-        self.values = [np.unique(column) for column in data()[0].T]
+        self.values = [np.unique(column).astype(np.float64) for column in data()[0].T]
 
     def threshold(self, feature, at_most):
         """`value <= at_most` as `value < threshold`, for the rows that there are."""

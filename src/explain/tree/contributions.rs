@@ -6,7 +6,7 @@ use super::columns::Columns;
 use super::dispatch::{Work, dispatch};
 use super::kernel::{Frame, Pairs, Slopes, add_tree};
 use super::program::{CompiledTree, Program};
-use super::simd::{InstructionSet, Real, Vector};
+use super::simd::{InstructionSet, Kernels, Real, Vector};
 
 /// Rows that are worked on before the next tree: its constants and the branches it takes are still at hand.
 pub(super) const TILE: usize = 64;
@@ -181,7 +181,7 @@ impl<E: Real> Work for Contributions<'_, E> {
     }
 }
 
-/// Calls the kernel for the tree's width.
+/// Calls a kernel that is wide enough for the tree: nodes beyond the tree's have no weight.
 #[inline(always)]
 fn add_any_tree<V: Vector, const PAIRS: bool>(
     program: &Program<V::Element>,
@@ -192,13 +192,19 @@ fn add_any_tree<V: Vector, const PAIRS: bool>(
     contributions: &mut [V],
 ) {
     let weights = program.rules.weights(tree.width);
-    match tree.width.nodes {
-        1 => add_tree::<V, 1, PAIRS>(tree, pairs, weights, bins, frames, contributions),
-        2 => add_tree::<V, 2, PAIRS>(tree, pairs, weights, bins, frames, contributions),
-        3 => add_tree::<V, 3, PAIRS>(tree, pairs, weights, bins, frames, contributions),
-        4 => add_tree::<V, 4, PAIRS>(tree, pairs, weights, bins, frames, contributions),
-        5 => add_tree::<V, 5, PAIRS>(tree, pairs, weights, bins, frames, contributions),
-        6 => add_tree::<V, 6, PAIRS>(tree, pairs, weights, bins, frames, contributions),
-        _ => add_tree::<V, 8, PAIRS>(tree, pairs, weights, bins, frames, contributions),
+    let nodes = tree.width.nodes;
+    // A constant condition: what is not called is not compiled.
+    if const { matches!(V::KERNELS, Kernels::Many) && !PAIRS } {
+        match nodes {
+            0..=2 => add_tree::<V, 2, PAIRS>(tree, pairs, weights, bins, frames, contributions),
+            3 => add_tree::<V, 3, PAIRS>(tree, pairs, weights, bins, frames, contributions),
+            4 => add_tree::<V, 4, PAIRS>(tree, pairs, weights, bins, frames, contributions),
+            5..=6 => add_tree::<V, 6, PAIRS>(tree, pairs, weights, bins, frames, contributions),
+            _ => add_tree::<V, 8, PAIRS>(tree, pairs, weights, bins, frames, contributions),
+        }
+    } else if nodes <= 4 {
+        add_tree::<V, 4, PAIRS>(tree, pairs, weights, bins, frames, contributions);
+    } else {
+        add_tree::<V, 8, PAIRS>(tree, pairs, weights, bins, frames, contributions);
     }
 }

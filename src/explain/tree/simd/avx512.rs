@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 use std::array::from_fn;
 
-use super::Vector;
+use super::{Kernels, Vector};
 
 /// Bins, on the boundary of a vector.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,7 @@ macro_rules! vector {
             type Bins = Bins<$lanes>;
             type Mask = $mask;
             const LANES: usize = $lanes;
+            const KERNELS: Kernels = Kernels::Many;
 
             #[inline(always)]
             fn splat(value: $element) -> Self {

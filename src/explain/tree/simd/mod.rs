@@ -101,6 +101,15 @@ real! {
     f64: F64x8, F64x4;
 }
 
+/// How closely kernels fit a tree's number of quadrature nodes: each takes a while to compile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kernels {
+    /// For vectors that most processors use.
+    Many,
+    /// For vectors of last resort.
+    Few,
+}
+
 /// One number for each of a few rows.
 ///
 /// Implementations for a processor's extension may be used only inside functions that enable the extension: nothing
@@ -114,6 +123,8 @@ pub(super) trait Vector: Copy {
     type Mask: Copy;
     /// The number of rows.
     const LANES: usize;
+    /// How many kernels are compiled.
+    const KERNELS: Kernels;
 
     /// The same number in each lane.
     fn splat(value: Self::Element) -> Self;

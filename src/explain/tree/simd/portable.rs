@@ -2,10 +2,10 @@
 
 use std::array::from_fn;
 
-use super::{Real, Vector};
+use super::{Kernels, Real, Vector};
 
 /// Rows in a vector.
-const LANES: usize = 8;
+const LANES: usize = 4;
 
 /// An array of numbers.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,7 @@ impl<E: Real> Vector for Portable<E> {
     type Bins = [u32; LANES];
     type Mask = [bool; LANES];
     const LANES: usize = LANES;
+    const KERNELS: Kernels = Kernels::Few;
 
     #[inline(always)]
     fn splat(value: E) -> Self {

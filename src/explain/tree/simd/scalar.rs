@@ -1,9 +1,9 @@
 //! Vectors of one lane: the way of a single row.
 
-use super::{Real, Vector};
+use super::{Kernels, Real, Vector};
 
 macro_rules! scalar {
-    ($(#[$doc:meta])* $name:ident, $multiply:ident) => {
+    ($(#[$doc:meta])* $name:ident, $multiply:ident, $kernels:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
         pub(in super::super) struct $name<E>(E);
@@ -13,6 +13,7 @@ macro_rules! scalar {
             type Bins = u32;
             type Mask = bool;
             const LANES: usize = 1;
+            const KERNELS: Kernels = Kernels::$kernels;
 
             #[inline(always)]
             fn splat(value: E) -> Self {
@@ -84,10 +85,10 @@ macro_rules! scalar {
 
 scalar! {
     /// Multiplies and adds as AVX2 and AVX-512 do: for functions that enable FMA, as without it this is a slow call.
-    Fused, fused
+    Fused, fused, Many
 }
 
 scalar! {
     /// Multiplies and adds as the portable vectors do.
-    Plain, plain
+    Plain, plain, Few
 }
