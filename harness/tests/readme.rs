@@ -33,7 +33,8 @@ fn the_readme_shows_this_example() {
 fn the_readme_shows_the_adapter_that_takes_the_kit() {
     let (readme, ours) =
         (include_str!("../../README.md"), include_str!("../examples/foreign-repository/tests/conformance.rs"));
-    let adapter = ours.split("// adapter\n").nth(1).and_then(|rest| rest.split("// end\n").next()).unwrap_or_default();
+    let adapter =
+        ours.split("// adapter\n").nth(1).and_then(|rest| rest.split("// end\n").next()).unwrap_or_default();
     assert!(readme.contains(&format!("```rust\n{adapter}```")), "see README.md");
     let lines = adapter.lines().filter(|line| !line.trim().is_empty()).count();
     assert!((1..60).contains(&lines), "{lines} lines");
