@@ -11,7 +11,7 @@ use crate::event::{Outcome, RUN_COMMAND};
 use crate::report;
 use crate::runner::{CASE_TIME_LIMIT, Options, run_case};
 use crate::server::ServerChoice;
-use crate::suite::{Batch, PlannedCase};
+use crate::suite::{Batch, CaseId, PlannedCase};
 
 /// The variable that names the seed.
 pub const SEED_VARIABLE: &str = "PROOFMARK_SEED";
@@ -31,6 +31,8 @@ pub struct SharedSession {
     started: OnceLock<Result<Started, String>>,
     /// Held for writing by a case that measures time, so that nothing runs beside it.
     quiet: RwLock<()>,
+    /// Whether the cases are those of `proofmark run` as well.
+    has_command: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,13 @@ impl SharedSession {
                 .map_err(|_| format!("in {SEED_VARIABLE}: expected a whole number below 2^64, found {text:?}"))?,
         };
         let options = Options { seed, concurrency: 1, time_limit: CASE_TIME_LIMIT, keep: true };
-        Ok(Self { options, started: OnceLock::new(), quiet: RwLock::new(()) })
+        Ok(Self { options, started: OnceLock::new(), quiet: RwLock::new(()), has_command: true })
+    }
+
+    /// The same for cases that only these tests have: nobody is told to repeat them with `proofmark run`.
+    #[must_use]
+    pub fn of_tests_alone(self) -> Self {
+        Self { has_command: false, ..self }
     }
 
     /// Runs one case to its end on the calling thread.
@@ -78,10 +86,19 @@ impl SharedSession {
                 "{}: {}\n\n{}{}",
                 outcome.word(),
                 outcome.explanation(),
-                report::rerun_commands(RUN_COMMAND, &record.id, self.options.seed).join("\n"),
+                self.rerun_commands(&record.id).join("\n"),
                 record.kept.iter().map(|open| format!("\nits database: {open}")).collect::<String>(),
             )),
         }
+    }
+
+    /// The commands that repeat a case.
+    fn rerun_commands(&self, id: &CaseId) -> Vec<String> {
+        let mut commands = report::rerun_commands(RUN_COMMAND, id, self.options.seed);
+        if !self.has_command {
+            commands.retain(|command| !command.starts_with(RUN_COMMAND));
+        }
+        commands
     }
 
     /// Stops the server, if one was started, and removes what it left.

@@ -1,4 +1,4 @@
-//! The README's example of a test with a database, run as what it is.
+//! The README's examples, run as what they are.
 
 // example
 use proofmark_harness::{Migrations, TestDatabase};
@@ -27,4 +27,15 @@ fn the_readme_shows_this_example() {
     let example = ours.split("// example\n").nth(1).and_then(|rest| rest.split("// end\n").next());
     let example = example.map(|example| example.replace("../migrations", "migrations"));
     assert!(example.is_some_and(|example| readme.contains(&format!("```rust\n{example}```"))), "see README.md");
+}
+
+#[test]
+fn the_readme_shows_the_adapter_that_takes_the_kit() {
+    let (readme, ours) =
+        (include_str!("../../README.md"), include_str!("../examples/foreign-repository/tests/conformance.rs"));
+    let adapter =
+        ours.split("// adapter\n").nth(1).and_then(|rest| rest.split("// end\n").next()).unwrap_or_default();
+    assert!(readme.contains(&format!("```rust\n{adapter}```")), "see README.md");
+    let lines = adapter.lines().filter(|line| !line.trim().is_empty()).count();
+    assert!((1..60).contains(&lines), "{lines} lines");
 }

@@ -56,7 +56,7 @@ pub fn main<A: Adapter>() -> std::process::ExitCode {
     use std::io::Write as _;
     let arguments = libtest_mimic::Arguments::from_args();
     let run = || {
-        let session = std::sync::Arc::new(crate::libtest::SharedSession::from_env()?);
+        let session = std::sync::Arc::new(crate::libtest::SharedSession::from_env()?.of_tests_alone());
         let conclusion = libtest_mimic::run(&arguments, trials::<A>(&session));
         // The trials are gone and with them their handles. Returning, not exiting, lets the server be stopped.
         let session = std::sync::Arc::into_inner(session).ok_or("a test has outlived its runner")?;
