@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::copy::{CopyRow, copy_in};
+use super::copy::{CopyRow, Identifiers, copy_in};
 use super::register::NewRow;
 use super::session::Session;
 use super::statement::{advanced, statements};
@@ -160,10 +160,9 @@ statements! {
         ) AS metric ON true
         WHERE service.id = $1
         GROUP BY service.id";
-    /// A batch of measurements. The identifiers are the store's.
-    APPEND_METRICS(3, CopyIn) =
-        "COPY ml_bentoml_serving_metrics \
-             (service_id, timestamp, window_seconds, requests_per_second, avg_latency_ms, p95_latency_ms, \
+    /// A batch of measurements.
+    APPEND_METRICS(3, CopyIn) = "COPY ml_bentoml_serving_metrics \
+             (id, service_id, timestamp, window_seconds, requests_per_second, avg_latency_ms, p95_latency_ms, \
               p99_latency_ms, error_rate, memory_mb, cpu_percent) \
          FROM STDIN (FORMAT binary)";
     /// The store's time, for measurements that have none.
@@ -208,12 +207,28 @@ async fn append(connection: &mut PgConnection, batch: &[NewServingMetric]) -> Re
     } else {
         DateTime::UNIX_EPOCH
     };
-    let rows: Vec<_> = batch.iter().zip(times).map(|(new, time)| (new, time.unwrap_or(now))).collect();
+    let mut rows: Vec<_> = batch
+        .iter()
+        .zip(times)
+        .zip(Identifiers::new())
+        .map(|((new, time), id)| MetricRow { id, new, time: time.unwrap_or(now) })
+        .collect();
+    // In the order of the index that they go into, which then finds each place beside the last.
+    rows.sort_by_key(|row| (row.new.service_id, row.time));
     copy_in(connection, APPEND_METRICS, &rows, write_metric).await
 }
 
+/// A measurement as it is appended.
+struct MetricRow<'a> {
+    id: Uuid,
+    new: &'a NewServingMetric,
+    time: DateTime<Utc>,
+}
+
 /// The columns of [`APPEND_METRICS`].
-fn write_metric((new, time): &(&NewServingMetric, DateTime<Utc>), row: &mut CopyRow<'_>) {
+fn write_metric(metric: &MetricRow<'_>, row: &mut CopyRow<'_>) {
+    let MetricRow { id, new, time } = metric;
+    row.uuid(*id);
     let measures = new.measures;
     row.uuid(new.service_id.as_uuid());
     row.time(*time);

@@ -82,7 +82,7 @@ fn spec(name: &'static str) -> Spec {
         })
         .list_limit_max(LIMIT_MAX)
         .points_limit_max(LIMIT_MAX)
-        .can(&[Ability::Update, Ability::List, Ability::Tie])
+        .can(&[Ability::Update, Ability::List, Ability::Tie, Ability::AppendMany])
 }
 
 #[async_trait]
@@ -170,9 +170,11 @@ impl<S: Kept> Adapter for BentoServices<S> {
     }
 
     async fn append(&self, key: &str, points: &[Record]) -> Result<(), Refusal> {
-        for point in points {
-            let new = NewServingMetric {
-                service_id: id(key)?,
+        let service_id = id(key)?;
+        let batch: Vec<_> = points
+            .iter()
+            .map(|point| NewServingMetric {
+                service_id,
                 timestamp: point.time("timestamp"),
                 window_seconds: point.float("window_seconds").unwrap_or(f64::NAN),
                 measures: Measures {
@@ -184,10 +186,9 @@ impl<S: Kept> Adapter for BentoServices<S> {
                     memory_mb: point.float("memory_mb"),
                     cpu_percent: point.float("cpu_percent"),
                 },
-            };
-            self.repository.record_metric(new).await.map_err(refusal)?;
-        }
-        Ok(())
+            })
+            .collect();
+        self.repository.record_metrics(&batch).await.map(|_| ()).map_err(refusal)
     }
 
     async fn points(&self, key: &str, limit: u32) -> Result<Vec<Record>, Refusal> {

@@ -6,6 +6,8 @@
 //! and repairs nothing itself.
 
 mod bento_service;
+mod experiment;
+mod model;
 
 use proofmark::repository::RepositoryError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -14,12 +16,22 @@ use super::kit::{self, Database, Refusal, RefusalKind, SchemaError};
 use crate::migration_set::MigrationSet;
 use crate::suite::PlannedCase;
 
-pub use bento_service::{BentoServices, Memory, Postgres};
+pub use bento_service::{BentoServices, Kept, Memory, Postgres};
+pub use experiment::Experiments;
+pub use model::Models;
 
 /// The kit's cases for all of them.
 #[must_use]
 pub(super) fn plan() -> Vec<PlannedCase> {
-    [kit::plan::<BentoServices<Postgres>>(), kit::plan::<BentoServices<Memory>>()].concat()
+    [
+        kit::plan::<BentoServices<Postgres>>(),
+        kit::plan::<BentoServices<Memory>>(),
+        kit::plan::<Experiments<Postgres>>(),
+        kit::plan::<Experiments<Memory>>(),
+        kit::plan::<Models<Postgres>>(),
+        kit::plan::<Models<Memory>>(),
+    ]
+    .concat()
 }
 
 /// The reference layer's migrations, for a [`Spec`](super::kit::Spec).
@@ -63,4 +75,9 @@ pub(super) fn id<T: From<uuid::Uuid>>(key: &str) -> Result<T, Refusal> {
 pub(super) fn text(record: &kit::Record, field: &str) -> Result<String, Refusal> {
     let text = record.text(field).map(str::to_owned);
     text.ok_or_else(|| Refusal::new(RefusalKind::Invalid, format!("{field}: expected a text, found none")))
+}
+
+/// A text that may be absent.
+pub(super) fn optional(record: &kit::Record, field: &str) -> Option<String> {
+    record.text(field).map(str::to_owned)
 }
