@@ -1,7 +1,11 @@
 //! Models trained on real data, with what other libraries say about them. Made by `harness/fixtures/generate.sh`;
 //! `harness/fixtures/README.md` tells where everything comes from.
 
+mod models;
+
 use serde::Deserialize;
+
+pub use models::{MODEL_FIXTURES, ModelFixture, ModelGolden};
 
 /// A model with rows and golden values, embedded in the binary.
 #[derive(Debug, Clone, Copy)]
