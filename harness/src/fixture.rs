@@ -1,7 +1,11 @@
 //! Models trained on real data, with what other libraries say about them. Made by `harness/fixtures/generate.sh`;
 //! `harness/fixtures/README.md` tells where everything comes from.
 
+mod models;
+
 use serde::Deserialize;
+
+pub use models::{MODEL_FIXTURES, ModelFixture, ModelGolden};
 
 /// A model with rows and golden values, embedded in the binary.
 #[derive(Debug, Clone, Copy)]
@@ -99,14 +103,10 @@ macro_rules! bad_model {
 pub const BAD_MODELS: &[BadModel] = &[
     bad_model!("truncated.json", "truncated"),
     bad_model!("not-json.json", "format"),
-    bad_model!("lightgbm.txt", "format"),
+    bad_model!("pickle.pkl", "format"),
     bad_model!("empty-object.json", "learner"),
-    bad_model!("gblinear.json", "gblinear"),
-    bad_model!("dart.json", "dart"),
-    bad_model!("dart-xgboost2.json", "dart"),
-    bad_model!("multiclass.json", "multi:softprob"),
-    bad_model!("categorical.json", "categorical"),
-    bad_model!("poisson.json", "count:poisson"),
+    bad_model!("../models/lightgbm-linear-trees/model.txt", "linear models"),
+    bad_model!("../models/catboost-ctr/model.json", "OnlineCtr"),
     bad_model!("cyclic.json", "cycle"),
     bad_model!("shared-child.json", "shared child"),
     bad_model!("out-of-range-child.json", "children"),

@@ -258,13 +258,10 @@ pub(crate) const MUTANTS: &[Mutant<ExplanationSubject>] = &[
     mutant!("too_little_memory_is_refused", "takes_what_it_wants", "1000 bytes", {
         explain: |explainer, batch, budget| explainer.explain(batch, &Budget { memory_bytes: u64::MAX, ..*budget })
     }),
-    mutant!("bad_models_are_refused", "ignores_the_weights_of_dart", "dart.json", {
+    mutant!("bad_models_are_refused", "ignores_the_models_in_leaves", "lightgbm-linear-trees", {
         load: |model| {
-            Reference.load(&edit(model, |json| {
-                if let Some(Value::Array(weights)) = json.pointer_mut("/learner/gradient_booster/model/weight_drop") {
-                    weights.clear();
-                }
-            }))
+            let text = String::from_utf8_lossy(model).replace("is_linear=1", "is_linear=0");
+            Reference.load(if model.starts_with(b"tree") { text.as_bytes() } else { model })
         }
     }),
     mutant!("damaged_files_never_panic", "unwraps", "unwrap", {

@@ -12,9 +12,10 @@ use crate::model::error::ModelError;
 /// The name of the description.
 const SCHEMA: &str = "schema.json";
 
-/// How much may be unpacked, in bytes: so much in any case, and so many times the file's size.
-const UNPACKED_BYTES_MIN: u64 = 64 << 20;
-const UNPACKED_TIMES_MAX: u64 = 50;
+/// How much may be unpacked, in bytes: so much in any case, and so many times the file's size. What is unpacked becomes
+/// several times as large in memory.
+const UNPACKED_BYTES_MIN: u64 = 16 << 20;
+const UNPACKED_TIMES_MAX: u64 = 20;
 
 /// The most entries: each tree has three arrays.
 const ENTRIES_MAX: usize = 1 << 20;

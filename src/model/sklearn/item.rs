@@ -80,7 +80,10 @@ impl<'de> Visitor<'de> for AsItem {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Item, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = sequence.next_element()? {
-            list.push(item);
+            // A few bytes of bare numbers would become many of items.
+            if item != Item::Nothing {
+                list.push(item);
+            }
         }
         Ok(Item::List(list))
     }
