@@ -29,23 +29,41 @@ pub struct Mutant<S> {
 /// # Panics
 /// When a case has no mutant or a mutant has no case; in a `const` item, when it is compiled.
 pub const fn assert_every_case_has_a_mutant<S>(cases: &[Case<S>], mutants: &[Mutant<S>]) {
+    assert_every_case_has_a_mutant_in(cases, &[mutants]);
+}
+
+/// The same for mutants in several lists.
+///
+/// # Panics
+/// When a case has no mutant or a mutant has no case; in a `const` item, when it is compiled.
+pub const fn assert_every_case_has_a_mutant_in<S>(cases: &[Case<S>], lists: &[&[Mutant<S>]]) {
     let mut index = 0;
     while index < cases.len() {
-        let mut other = 0;
-        while other < mutants.len() && !equal(cases[index].name, mutants[other].case) {
-            other += 1;
+        let mut has_one = false;
+        let mut list = 0;
+        while list < lists.len() {
+            let mut other = 0;
+            while other < lists[list].len() {
+                has_one |= equal(cases[index].name, lists[list][other].case);
+                other += 1;
+            }
+            list += 1;
         }
-        assert!(other < mutants.len(), "a case has no mutant: add a faulty subject that it rejects");
+        assert!(has_one, "a case has no mutant: add a faulty subject that it rejects");
         index += 1;
     }
-    index = 0;
-    while index < mutants.len() {
-        let mut other = 0;
-        while other < cases.len() && !equal(mutants[index].case, cases[other].name) {
-            other += 1;
+    let mut list = 0;
+    while list < lists.len() {
+        index = 0;
+        while index < lists[list].len() {
+            let mut other = 0;
+            while other < cases.len() && !equal(lists[list][index].case, cases[other].name) {
+                other += 1;
+            }
+            assert!(other < cases.len(), "a mutant names a case that there is not");
+            index += 1;
         }
-        assert!(other < cases.len(), "a mutant names a case that there is not");
-        index += 1;
+        list += 1;
     }
 }
 

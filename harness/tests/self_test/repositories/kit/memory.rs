@@ -95,6 +95,7 @@ struct State {
     tied: Vec<String>,
     points: Vec<(String, Record)>,
     keys: HashMap<String, String>,
+    updates: HashMap<String, u32>,
 }
 
 /// The reference's fields with none that must be unique, and texts, numbers and choices of any kind.
@@ -299,7 +300,6 @@ impl Adapter for Faulty {
     }
 
     async fn update(&self, key: &str, changes: &Record) -> Result<(), Refusal> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let changes = self.all_stored(changes);
         match self.fault {
             Fault::ResetsOtherFields => {
@@ -347,7 +347,16 @@ impl Adapter for Faulty {
                 }
                 Ok(())
             }
-            Fault::ForgetsTheThirdUpdate if call % 3 == 2 => self.base.get(key).await.map(|_| ()),
+            Fault::ForgetsTheThirdUpdate => {
+                self.base.get(key).await?;
+                let count = {
+                    let mut state = self.state();
+                    let count = state.updates.entry(key.to_owned()).or_insert(0_u32);
+                    *count += 1;
+                    *count
+                };
+                if count == 3 { Ok(()) } else { self.base.update(key, &changes).await }
+            }
             _ => self.base.update(key, &changes).await,
         }
     }

@@ -22,7 +22,7 @@ use crate::property::check_async;
 
 /// How many sequences there are, and how long they are at most.
 const SEQUENCES: u32 = 24;
-const OPERATIONS_MAX: usize = 40;
+const OPERATIONS_MAX: usize = 60;
 
 /// How many parallel histories there are, of how many callers with how many operations each at most.
 const HISTORIES: u32 = 32;
@@ -32,10 +32,11 @@ const OPERATIONS_OF_CALLER_MAX: usize = 4;
 /// How often a history is tried: what concurrent calls do is not the same every time.
 const ATTEMPTS: u32 = 2;
 
-/// How many different records there are to choose from: few, so that they meet.
-const NAMES: u64 = 4;
+/// How many different records there are to choose from: few, so that much happens to each.
+const NAMES: u64 = 3;
+const PLACES: usize = 3;
 
-/// One call. A record is named by the number of the insert that made it, round and round.
+/// One call. A record is named by its place, where the insert that made it has put its key.
 #[derive(Debug, Clone, PartialEq)]
 enum Operation {
     Insert { name: u64, values: u64 },
@@ -47,7 +48,7 @@ enum Operation {
     List { limit: u32 },
 }
 
-/// What can be seen of an answer: keys are the numbers of inserts, so that two stores can be compared.
+/// What can be seen of an answer: keys are the numbers of places, so that two stores can be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
     Done,
@@ -141,7 +142,7 @@ impl Side {
         records
     }
 
-    /// Does what the operation says, the insert with the given number, and tells what was seen.
+    /// Does what the operation says, an insert with its key at the given place, and tells what was seen.
     async fn apply(&self, store: &dyn Adapter, insert: usize, operation: &Operation) -> Answer {
         let answer = match operation {
             Operation::Insert { name, values } => store.insert(&self.record(*name, *values)).await.map(|key| {
@@ -204,7 +205,7 @@ fn without_ties(operations: &mut [Operation]) {
 pub(super) async fn random_operations_equal_the_oracle(subject: Subject) -> CaseResult {
     let store = subject.store().await?;
     let (seed, spec) = (store.seed, Arc::clone(&store.spec));
-    let sequences = Lazily(move || prop::collection::vec(operation(&spec, 8), 1..=OPERATIONS_MAX).boxed());
+    let sequences = Lazily(move || prop::collection::vec(operation(&spec, PLACES), 1..=OPERATIONS_MAX).boxed());
     check_async(seed, SEQUENCES, sequences, move |mut operations| {
         let store = store.clone();
         async move {
@@ -217,23 +218,58 @@ pub(super) async fn random_operations_equal_the_oracle(subject: Subject) -> Case
 
 async fn compare(store: &Store, operations: &[Operation]) -> CaseResult {
     let base = 1_000 + store.number() * NAMES;
-    let (real, oracle) = (Side::new(&store.spec, base, 8), Side::new(&store.spec, base, 8));
+    let (real, oracle) = (Side::new(&store.spec, base, PLACES), Side::new(&store.spec, base, PLACES));
     let memory = MemoryRepository::with(Arc::clone(&store.spec), State::default());
-    let mut inserts = 0;
+    let mut history = String::new();
     for (index, operation) in operations.iter().enumerate() {
-        let found = real.apply(&*store.repository, inserts, operation).await;
-        let expected = oracle.apply(&memory, inserts, operation).await;
+        // By its name, so that the others keep their places when an insert is left out to make a failure small.
+        let place = match operation {
+            Operation::Insert { name, .. } => usize::try_from(*name).unwrap_or(0),
+            _ => 0,
+        };
+        let found = real.apply(&*store.repository, place, operation).await;
+        let expected = oracle.apply(&memory, place, operation).await;
+        let number = if found == Answer::Inserted { format!(" {place}") } else { String::new() };
+        let _ = writeln!(history, "  {:>2}. {operation:?} -> {}{number}", index + 1, found.brief());
         if found != expected {
             return Err(CaseError::failed_with(
                 format!("operation {} of {}: the repository differs from the oracle", index + 1, operations.len()),
-                format!("{operation:?}\nexpected: {expected:?}\nfound: {found:?}"),
+                format!("{history}  {}", expected.difference(&found)),
             ));
-        }
-        if found == Answer::Inserted {
-            inserts = (inserts + 1) % 8;
         }
     }
     Ok(())
+}
+
+impl Answer {
+    /// The answer in a word or two.
+    fn brief(&self) -> String {
+        match self {
+            Self::Done => "done".to_owned(),
+            Self::Inserted => "record".to_owned(),
+            Self::Record(_) => "the record".to_owned(),
+            Self::Points(points) => format!("{} measurements", points.len()),
+            Self::Records(records) => format!("{} records", records.len()),
+            Self::Refused(kind) => format!("refused: {kind}"),
+        }
+    }
+
+    /// Where the answer that was found differs from this one.
+    fn difference(&self, found: &Self) -> String {
+        let field = match (self, found) {
+            (Self::Record(expected), Self::Record(found)) => expected.difference(found),
+            (Self::Records(expected), Self::Records(found)) if expected.len() == found.len() => {
+                expected.iter().zip(found).find_map(|((number, expected), (_, found))| {
+                    expected.difference(found).map(|difference| format!("record {number}, {difference}"))
+                })
+            }
+            (Self::Points(expected), Self::Points(found)) if expected.len() == found.len() => {
+                expected.iter().zip(found).find_map(|(expected, found)| expected.difference(found))
+            }
+            _ => None,
+        };
+        field.unwrap_or_else(|| format!("expected {self:?}, found {found:?}"))
+    }
 }
 
 /// The oracle in the course of a search for an order.

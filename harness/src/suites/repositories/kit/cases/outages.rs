@@ -198,7 +198,7 @@ pub(super) async fn a_restarted_server_loses_nothing(subject: Subject) -> CaseRe
     let mut server = subject.context.server().await?;
     let lease = server.database(&set).await?;
     let url = lease.url().to_owned();
-    let database = || Database { connections_max: 3, acquire_time: ACQUIRE_TIME * 5, ..Database::new(&url) };
+    let database = || Database { connections_max: 3, acquire_time: ACQUIRE_TIME * 2, ..Database::new(&url) };
     let store = subject.opened(database(), Some(lease.clone())).await?;
     let mut known = Vec::new();
     for how in [Crash::Kill, Crash::Immediate] {
