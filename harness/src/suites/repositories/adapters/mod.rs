@@ -6,6 +6,9 @@
 //! and repairs nothing itself.
 
 mod bento_service;
+mod feature_view;
+mod hpo_study;
+mod span;
 
 use proofmark::repository::RepositoryError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -14,12 +17,25 @@ use super::kit::{self, Database, Refusal, RefusalKind, SchemaError};
 use crate::migration_set::MigrationSet;
 use crate::suite::PlannedCase;
 
-pub use bento_service::{BentoServices, Memory, Postgres};
+pub use bento_service::{BentoServices, Kept, Memory, Postgres};
+pub use feature_view::FeatureViews;
+pub use hpo_study::HpoStudies;
+pub use span::Spans;
 
 /// The kit's cases for all of them.
 #[must_use]
 pub(super) fn plan() -> Vec<PlannedCase> {
-    [kit::plan::<BentoServices<Postgres>>(), kit::plan::<BentoServices<Memory>>()].concat()
+    [
+        kit::plan::<BentoServices<Postgres>>(),
+        kit::plan::<BentoServices<Memory>>(),
+        kit::plan::<FeatureViews<Postgres>>(),
+        kit::plan::<FeatureViews<Memory>>(),
+        kit::plan::<HpoStudies<Postgres>>(),
+        kit::plan::<HpoStudies<Memory>>(),
+        kit::plan::<Spans<Postgres>>(),
+        kit::plan::<Spans<Memory>>(),
+    ]
+    .concat()
 }
 
 /// The reference layer's migrations, for a [`Spec`](super::kit::Spec).
