@@ -49,9 +49,11 @@ CREATE TABLE ml_observability_spans (
 
 -- What an agent did last.
 CREATE INDEX idx_observability_spans_agent ON ml_observability_spans (agent_name, started_at, id);
--- Old spans are deleted by their age alone. Rows come in about the order of time, so that a BRIN index, a thousandth of
--- a B-tree's size, finds them.
-CREATE INDEX idx_observability_spans_started ON ml_observability_spans USING brin (started_at);
+-- Old spans are deleted by their age alone. Rows come in about the order of time, so that a BRIN index finds them, which
+-- is hundreds of times smaller than a B-tree (24 KiB for 11 MiB at 500,000 spans). New pages are summarised as they fill:
+-- until the next vacuum, it would otherwise read all of them.
+CREATE INDEX idx_observability_spans_started
+    ON ml_observability_spans USING brin (started_at) WITH (autosummarize = on);
 
 CREATE TABLE prompt_optimization_runs (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),

@@ -106,20 +106,20 @@ pub(crate) async fn pages<T>(list: impl AsyncFn(PageRequest) -> Result<Page<T>, 
 /// Fails unless a call was refused for this field.
 #[track_caller]
 pub(crate) fn assert_invalid<T: std::fmt::Debug>(result: Result<T, RepositoryError>, expected: &str) {
-    match result {
-        Err(RepositoryError::Invalid { field, .. }) if field == expected => {}
-        other => panic!("expected an invalid {expected}, found {other:?}"),
-    }
+    let is_it = matches!(&result, Err(RepositoryError::Invalid { field, .. }) if field == expected);
+    assert!(is_it, "expected an invalid {expected}, found {result:?}");
 }
 
 /// Fails unless a call was refused by this constraint.
 #[track_caller]
 pub(crate) fn assert_constraint<T: std::fmt::Debug>(result: Result<T, RepositoryError>, expected: &str) {
-    match result {
-        Err(RepositoryError::Conflict { constraint } | RepositoryError::MissingReference { constraint })
-            if constraint == expected => {}
-        other => panic!("expected a refusal by {expected}, found {other:?}"),
-    }
+    let found = match &result {
+        Err(RepositoryError::Conflict { constraint } | RepositoryError::MissingReference { constraint }) => {
+            Some(constraint.as_str())
+        }
+        _ => None,
+    };
+    assert_eq!(found, Some(expected), "found {result:?}");
 }
 
 /// Fails unless there was no such row.

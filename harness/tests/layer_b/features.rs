@@ -173,7 +173,7 @@ async fn freshness_is_measured_from_the_success_that_began_last() {
         for (at, seconds, status) in [
             ("2024-01-01T06:00:00Z", 0.0, FreshnessStatus::Fresh),
             ("2024-01-01T07:30:00Z", 3600.0, FreshnessStatus::Fresh),
-            ("2024-01-01T07:30:00.000001Z", 3600.000_001, FreshnessStatus::Stale),
+            ("2024-01-01T07:30:00.000001Z", 3_600.000_001, FreshnessStatus::Stale),
             ("2024-01-01T08:30:00Z", 7200.0, FreshnessStatus::Stale),
             ("2024-01-01T08:30:00.1Z", 7200.1, FreshnessStatus::Critical),
         ] {

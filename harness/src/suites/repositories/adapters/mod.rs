@@ -7,7 +7,10 @@
 
 mod bento_service;
 mod experiment;
+mod feature_view;
+mod hpo_study;
 mod model;
+mod span;
 
 use proofmark::repository::RepositoryError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -19,6 +22,9 @@ use crate::suite::PlannedCase;
 pub use bento_service::{BentoServices, Kept, Memory, Postgres};
 pub use experiment::Experiments;
 pub use model::Models;
+pub use feature_view::FeatureViews;
+pub use hpo_study::HpoStudies;
+pub use span::Spans;
 
 /// The kit's cases for all of them.
 #[must_use]
@@ -30,6 +36,12 @@ pub(super) fn plan() -> Vec<PlannedCase> {
         kit::plan::<Experiments<Memory>>(),
         kit::plan::<Models<Postgres>>(),
         kit::plan::<Models<Memory>>(),
+        kit::plan::<FeatureViews<Postgres>>(),
+        kit::plan::<FeatureViews<Memory>>(),
+        kit::plan::<HpoStudies<Postgres>>(),
+        kit::plan::<HpoStudies<Memory>>(),
+        kit::plan::<Spans<Postgres>>(),
+        kit::plan::<Spans<Memory>>(),
     ]
     .concat()
 }
