@@ -6,6 +6,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that shows its findings")]
 
+#[path = "runner_arguments.rs"]
+mod runner_arguments;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -15,6 +18,7 @@ use std::time::Instant;
 use clap::Parser;
 use proofmark_harness::event::{CaseRecord, Outcome, RunRecord};
 use proofmark_harness::report::json;
+use runner_arguments::RunnerArguments;
 
 /// Errors of a program that can only stop and say why.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -49,16 +53,8 @@ struct Arguments {
     /// Leave out the cases that crash and run beside each other
     #[arg(long)]
     quick: bool,
-    /// Passed by `cargo bench`; without it, as under `cargo test --benches`, the bench only verifies
-    #[arg(long, hide = true)]
-    bench: bool,
-    /// Asked by test runners: a bench has no tests
-    #[arg(long, hide = true)]
-    list: bool,
-    #[arg(long, hide = true)]
-    format: Option<String>,
-    #[arg(long, hide = true)]
-    ignored: bool,
+    #[command(flatten)]
+    runner: RunnerArguments,
 }
 
 fn main() -> ExitCode {
@@ -74,10 +70,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let is_wanted = arguments.filters.is_empty()
         || arguments.filters.iter().any(|filter| "migrations".contains(filter.as_str()));
-    if arguments.list || !is_wanted {
+    if arguments.runner.only_lists() || !is_wanted {
         return Ok(());
     }
-    let verify_only = arguments.test || !arguments.bench;
+    let verify_only = arguments.test || arguments.runner.only_verifies();
     let (sizes, rounds) = if verify_only { (vec![10], 1) } else { (arguments.files.clone(), arguments.rounds) };
     let place = tempfile::tempdir()?;
     let mut groups = vec![("all but crash", vec!["files", "replay", "traffic", "quality"])];

@@ -11,6 +11,8 @@ mod machine;
 mod peers;
 mod random;
 mod report;
+#[path = "../runner_arguments.rs"]
+mod runner_arguments;
 mod server;
 mod startup;
 mod throughput;
@@ -22,6 +24,7 @@ use clap::Parser;
 use peers::Peers;
 use random::Random;
 use report::Report;
+use runner_arguments::RunnerArguments;
 
 /// Errors of a program that can only stop and say why.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -49,16 +52,8 @@ struct Arguments {
     /// Write the numbers to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Passed by `cargo bench`; without it, as under `cargo test --benches`, the bench only verifies
-    #[arg(long, hide = true)]
-    bench: bool,
-    /// Asked by test runners: a bench has no tests
-    #[arg(long, hide = true)]
-    list: bool,
-    #[arg(long, hide = true)]
-    format: Option<String>,
-    #[arg(long, hide = true)]
-    ignored: bool,
+    #[command(flatten)]
+    runner: RunnerArguments,
 }
 
 /// How much is done.
@@ -98,10 +93,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
         arguments.filters.is_empty() || arguments.filters.iter().any(|filter| name.contains(filter.as_str()))
     };
     let parts: Vec<_> = PARTS.into_iter().filter(|(name, _)| wanted(&format!("databases/{name}"))).collect();
-    if arguments.list || parts.is_empty() {
+    if arguments.runner.only_lists() || parts.is_empty() {
         return Ok(true);
     }
-    let verify_only = arguments.test || !arguments.bench;
+    let verify_only = arguments.test || arguments.runner.only_verifies();
     let plan = if verify_only {
         Plan { tests: 20, rounds: 1, concurrent_tests: 20, moments: 1 }
     } else {

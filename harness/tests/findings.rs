@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
 
+mod reports;
+
 use std::collections::HashSet;
 
 use proofmark_harness::event::{
@@ -11,6 +13,7 @@ use proofmark_harness::event::{
 use proofmark_harness::report::terminal::Look;
 use proofmark_harness::report::{html, junit, sarif, terminal};
 use proofmark_harness::suite::{Batch, CaseId};
+use reports::{snapshots, without_colour};
 use serde_json::Value;
 
 const MODELS: &str = "CREATE TABLE models (\n    id bigint PRIMARY KEY,\n    name text NOT NULL\n);\n";
@@ -187,14 +190,6 @@ fn record() -> RunRecord {
     record
 }
 
-fn snapshots() -> insta::Settings {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings
-}
-
 #[test]
 fn terminal_in_80_columns() {
     let text = terminal::render(&record(), Look { width: 80, colour: false, unicode: true });
@@ -222,14 +217,8 @@ fn colour_changes_nothing_but_the_colour() {
     let look = |colour| Look { width: 100, colour, unicode: true };
     let colour = terminal::render(&record(), look(true));
     assert!(colour.contains("\x1b["), "{colour}");
-    let mut stripped = String::new();
-    let mut rest = colour.as_str();
-    while let Some((text, sequence)) = rest.split_once("\x1b[") {
-        stripped.push_str(text);
-        rest = sequence.split_once('m').unwrap().1;
-    }
     let trimmed = |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
-    assert_eq!(trimmed(&(stripped + rest)), trimmed(&terminal::render(&record(), look(false))));
+    assert_eq!(trimmed(&without_colour(&colour)), trimmed(&terminal::render(&record(), look(false))));
 }
 
 #[test]

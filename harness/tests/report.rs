@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test relies on may fail loudly")]
 
+mod reports;
+
 use std::fs;
 
 use proofmark_harness::event::{
@@ -10,6 +12,7 @@ use proofmark_harness::event::{
 use proofmark_harness::report::terminal::Look;
 use proofmark_harness::report::{html, json, junit, terminal};
 use proofmark_harness::suite::{Batch, CaseId};
+use reports::{snapshots, without_colour};
 
 fn id(name: &str) -> CaseId {
     let [suite, subject, case]: [&str; 3] = name.split("::").collect::<Vec<_>>().try_into().unwrap();
@@ -112,14 +115,6 @@ fn record() -> RunRecord {
     record
 }
 
-fn snapshots() -> insta::Settings {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings
-}
-
 #[test]
 fn terminal_in_80_columns() {
     let text = terminal::render(&record(), Look { width: 80, colour: false, unicode: true });
@@ -136,13 +131,7 @@ fn terminal_in_120_columns() {
 fn colour_changes_nothing_but_the_colour() {
     let plain = terminal::render(&record(), Look { width: 80, colour: false, unicode: true });
     let colour = terminal::render(&record(), Look { width: 80, colour: true, unicode: true });
-    let mut stripped = String::new();
-    let mut rest = colour.as_str();
-    while let Some((text, sequence)) = rest.split_once("\x1b[") {
-        stripped.push_str(text);
-        rest = sequence.split_once('m').unwrap().1;
-    }
-    assert_eq!(stripped + rest, plain);
+    assert_eq!(without_colour(&colour), plain);
 }
 
 #[test]

@@ -159,7 +159,12 @@ impl Run {
         for id in look.gone {
             if let Some(table) = self.tables.remove(&id) {
                 let held = Some(LockMode::AccessExclusive);
-                tables.extend(touched(before, &table, None, held, vec![Change::TableDropped]));
+                // What was counted of it was so when it was last looked at, maybe by an earlier migration.
+                let had = match self.counted.get(&id) {
+                    Some(had) => had.clone(),
+                    None => Table { modes: Vec::new(), ..(*table).clone() },
+                };
+                tables.extend(touched(before, &table, Some(&had), held, vec![Change::TableDropped]));
             }
         }
         for table in look.tables {
