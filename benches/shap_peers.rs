@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     let models = arguments.first().map_or("ABCD", String::as_str).to_owned();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scripts = root.join("benches/peers/shap");
-    let python = output(Command::new(scripts.join("environment.sh")))?;
+    let python = output(&mut Command::new(scripts.join("environment.sh")))?;
     let folder = Path::new(&python).ancestors().nth(3).ok_or("no folder of the environment")?.to_owned();
     output(Command::new(&python).arg(scripts.join("models.py")).arg(&folder))?;
     let rows = read_rows(&folder.join("rows.npy"))?;
@@ -122,7 +122,7 @@ fn measure(task: &Task, model: char, folder: &Path, rows: &[Vec<f64>], peers: &m
             }
         }
         sound_peers.push((request, *count));
-        lines.push((format!("{peer}"), Vec::new()));
+        lines.push(((*peer).to_owned(), Vec::new()));
     }
     lines.extend(engines.iter().map(|engine| (engine.name.to_owned(), Vec::new())));
     for _ in 0..ROUNDS {
@@ -150,13 +150,16 @@ fn measure(task: &Task, model: char, folder: &Path, rows: &[Vec<f64>], peers: &m
     Ok(())
 }
 
+/// Explains a batch.
+type Explain = Box<dyn Fn(&Batch) -> Result<Explanation>>;
+
 /// One way to explain with the engine.
-struct Engine<'a> {
+struct Engine {
     name: &'static str,
-    explain: Box<dyn Fn(&Batch) -> Result<Explanation> + 'a>,
+    explain: Explain,
 }
 
-fn engines<'a>(task: &Task, trees: &TreeEnsemble, rows: &[Vec<f64>]) -> Result<Vec<Engine<'a>>> {
+fn engines(task: &Task, trees: &TreeEnsemble, rows: &[Vec<f64>]) -> Result<Vec<Engine>> {
     let budget = Budget { memory_bytes: 8 << 30, ..Budget::default() };
     if task.background > 0 {
         let start = Instant::now();
@@ -184,7 +187,7 @@ fn engines<'a>(task: &Task, trees: &TreeEnsemble, rows: &[Vec<f64>]) -> Result<V
 }
 
 /// The seconds that this thread computes.
-fn processor_time(engine: &Engine<'_>, batch: &Batch) -> Result<f64> {
+fn processor_time(engine: &Engine, batch: &Batch) -> Result<f64> {
     let clock = || -> Result<f64> {
         let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
         Ok(text.split(' ').next().ok_or("no time")?.parse::<f64>()? / 1e9)
@@ -195,7 +198,7 @@ fn processor_time(engine: &Engine<'_>, batch: &Batch) -> Result<f64> {
 }
 
 /// The median of the seconds until a row is explained.
-fn real_time(engine: &Engine<'_>, batch: &Batch) -> Result<f64> {
+fn real_time(engine: &Engine, batch: &Batch) -> Result<f64> {
     let mut times = Vec::new();
     for _ in 0..100 {
         let start = Instant::now();
