@@ -5,8 +5,9 @@
 //! answers are compared before its speed counts. Rounds are interleaved, so that whatever else the machine does hits
 //! all engines; the table shows medians.
 //!
-//! Arguments: the models (`ABCD`), and then the tasks (`values`, `one`, `interventional`, `large-background`,
-//! `interactions`); without, everything.
+//! Arguments: the models (`ABCD`), and then tasks (`values`, `one`, `interventional`, `large-background`,
+//! `interactions`) and peers (`xgboost`, `lightgbm`, `shap`, `shapiq`, `woodelf`) in any order; without, everything, which
+//! takes hours on a slow machine: `woodelf` is fast for many rows only, and gets as many.
 #![allow(
     clippy::cast_precision_loss,
     clippy::print_stdout,
@@ -82,14 +83,21 @@ fn main() -> Result<()> {
         TASKS.iter().filter(|task| arguments.len() < 2 || arguments[1..].iter().any(|name| name == task.name))
     {
         for model in models.chars() {
-            measure(task, model, &folder, &rows, &mut peers)?;
+            measure(task, model, &folder, &rows, &mut peers, &is_peer)?;
         }
     }
     Ok(())
 }
 
 /// Measures one task on one model, and prints a line for each engine.
-fn measure(task: &Task, model: char, folder: &Path, rows: &[Vec<f64>], peers: &mut Peers) -> Result<()> {
+fn measure(
+    task: &Task,
+    model: char,
+    folder: &Path,
+    rows: &[Vec<f64>],
+    peers: &mut Peers,
+    is_chosen: &dyn Fn(&str) -> bool,
+) -> Result<()> {
     let trees = match Model::from_file(&folder.join(format!("{model}.json")))? {
         Model::Trees(trees) => trees,
         #[allow(unreachable_patterns, reason = "there may be other models")]
@@ -102,7 +110,7 @@ fn measure(task: &Task, model: char, folder: &Path, rows: &[Vec<f64>], peers: &m
     let mut errors = Vec::new();
     let mut sound_peers = Vec::new();
     for (peer, count) in task.peers {
-        if *peer == "lightgbm" && model != 'C' {
+        if *peer == "lightgbm" && model != 'C' || !is_chosen(peer) {
             continue;
         }
         let answers = folder.join("answers.npy");

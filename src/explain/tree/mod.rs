@@ -370,7 +370,7 @@ impl AnyProgram {
 }
 
 /// Has the rows of the right width explained, and puts errors in the places of the others.
-fn in_place(
+pub(super) fn in_place(
     batch: &Batch,
     expected: usize,
     explain: impl FnOnce(&[&[f64]]) -> Vec<Result<Attribution, RowError>>,
@@ -385,18 +385,18 @@ fn in_place(
 }
 
 /// A moment after which nothing more is begun.
-struct Deadline {
-    limit: Duration,
+pub(super) struct Deadline {
+    pub(super) limit: Duration,
     /// None when the limit is beyond what the clock can tell.
     at: Option<Instant>,
 }
 
 impl Deadline {
-    fn after(limit: Duration) -> Self {
+    pub(super) fn after(limit: Duration) -> Self {
         Self { limit, at: Instant::now().checked_add(limit) }
     }
 
-    fn has_passed(&self) -> bool {
+    pub(super) fn has_passed(&self) -> bool {
         self.at.is_some_and(|at| Instant::now() >= at)
     }
 }
