@@ -5,8 +5,9 @@
 //! answers are compared before its speed counts. Rounds are interleaved, so that whatever else the machine does hits
 //! all engines; the table shows medians.
 //!
-//! Arguments: the models (`ABCD`), and then the tasks (`values`, `one`, `interventional`, `large-background`,
-//! `interactions`); without, everything.
+//! Arguments: the models (`ABCD`), and then tasks (`values`, `one`, `interventional`, `large-background`,
+//! `interactions`) and peers (`xgboost`, `lightgbm`, `shap`, `shapiq`, `woodelf`) in any order; without, everything, which
+//! takes hours on a slow machine: `woodelf` is fast for many rows only, and gets as many.
 #![allow(
     clippy::cast_precision_loss,
     clippy::print_stdout,
@@ -73,7 +74,7 @@ fn main() -> Result<()> {
     let models = arguments.first().map_or("ABCD", String::as_str).to_owned();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scripts = root.join("benches/peers/shap");
-    let python = output(Command::new(scripts.join("environment.sh")))?;
+    let python = output(&mut Command::new(scripts.join("environment.sh")))?;
     let folder = Path::new(&python).ancestors().nth(3).ok_or("no folder of the environment")?.to_owned();
     output(Command::new(&python).arg(scripts.join("models.py")).arg(&folder))?;
     let rows = read_rows(&folder.join("rows.npy"))?;
@@ -82,14 +83,21 @@ fn main() -> Result<()> {
         TASKS.iter().filter(|task| arguments.len() < 2 || arguments[1..].iter().any(|name| name == task.name))
     {
         for model in models.chars() {
-            measure(task, model, &folder, &rows, &mut peers)?;
+            measure(task, model, &folder, &rows, &mut peers, &is_peer)?;
         }
     }
     Ok(())
 }
 
 /// Measures one task on one model, and prints a line for each engine.
-fn measure(task: &Task, model: char, folder: &Path, rows: &[Vec<f64>], peers: &mut Peers) -> Result<()> {
+fn measure(
+    task: &Task,
+    model: char,
+    folder: &Path,
+    rows: &[Vec<f64>],
+    peers: &mut Peers,
+    is_chosen: &dyn Fn(&str) -> bool,
+) -> Result<()> {
     let trees = match Model::from_file(&folder.join(format!("{model}.json")))? {
         Model::Trees(trees) => trees,
         #[allow(unreachable_patterns, reason = "there may be other models")]
@@ -102,7 +110,7 @@ fn measure(task: &Task, model: char, folder: &Path, rows: &[Vec<f64>], peers: &m
     let mut errors = Vec::new();
     let mut sound_peers = Vec::new();
     for (peer, count) in task.peers {
-        if *peer == "lightgbm" && model != 'C' {
+        if *peer == "lightgbm" && model != 'C' || !is_chosen(peer) {
             continue;
         }
         let answers = folder.join("answers.npy");
@@ -122,7 +130,7 @@ fn measure(task: &Task, model: char, folder: &Path, rows: &[Vec<f64>], peers: &m
             }
         }
         sound_peers.push((request, *count));
-        lines.push((format!("{peer}"), Vec::new()));
+        lines.push(((*peer).to_owned(), Vec::new()));
     }
     lines.extend(engines.iter().map(|engine| (engine.name.to_owned(), Vec::new())));
     for _ in 0..ROUNDS {
@@ -150,13 +158,16 @@ fn measure(task: &Task, model: char, folder: &Path, rows: &[Vec<f64>], peers: &m
     Ok(())
 }
 
+/// Explains a batch.
+type Explain = Box<dyn Fn(&Batch) -> Result<Explanation>>;
+
 /// One way to explain with the engine.
-struct Engine<'a> {
+struct Engine {
     name: &'static str,
-    explain: Box<dyn Fn(&Batch) -> Result<Explanation> + 'a>,
+    explain: Explain,
 }
 
-fn engines<'a>(task: &Task, trees: &TreeEnsemble, rows: &[Vec<f64>]) -> Result<Vec<Engine<'a>>> {
+fn engines(task: &Task, trees: &TreeEnsemble, rows: &[Vec<f64>]) -> Result<Vec<Engine>> {
     let budget = Budget { memory_bytes: 8 << 30, ..Budget::default() };
     if task.background > 0 {
         let start = Instant::now();
@@ -184,7 +195,7 @@ fn engines<'a>(task: &Task, trees: &TreeEnsemble, rows: &[Vec<f64>]) -> Result<V
 }
 
 /// The seconds that this thread computes.
-fn processor_time(engine: &Engine<'_>, batch: &Batch) -> Result<f64> {
+fn processor_time(engine: &Engine, batch: &Batch) -> Result<f64> {
     let clock = || -> Result<f64> {
         let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
         Ok(text.split(' ').next().ok_or("no time")?.parse::<f64>()? / 1e9)
@@ -195,7 +206,7 @@ fn processor_time(engine: &Engine<'_>, batch: &Batch) -> Result<f64> {
 }
 
 /// The median of the seconds until a row is explained.
-fn real_time(engine: &Engine<'_>, batch: &Batch) -> Result<f64> {
+fn real_time(engine: &Engine, batch: &Batch) -> Result<f64> {
     let mut times = Vec::new();
     for _ in 0..100 {
         let start = Instant::now();

@@ -52,6 +52,7 @@ pub struct Attribution {
     values: Box<[f64]>,
     outputs: Outputs,
     interactions: Option<Box<[f64]>>,
+    standard_errors: Option<Box<[f64]>>,
 }
 
 /// The common case of one output costs no allocation.
@@ -65,7 +66,7 @@ impl Attribution {
     /// Puts the explanation of one row and one output together.
     #[must_use]
     pub fn new(values: Box<[f64]>, output: f64) -> Self {
-        Self { values, outputs: Outputs::One([output]), interactions: None }
+        Self { values, outputs: Outputs::One([output]), interactions: None, standard_errors: None }
     }
 
     /// Puts the explanation of one row together: of `outputs.len()` values for each feature.
@@ -75,13 +76,25 @@ impl Attribution {
             [output] => Outputs::One([*output]),
             several => Outputs::Several(several.into()),
         };
-        Self { values, outputs, interactions: None }
+        Self { values, outputs, interactions: None, standard_errors: None }
     }
 
     /// Adds the pairwise interactions, see [`interactions`](Self::interactions).
     #[must_use]
     pub fn with_interactions(self, interactions: Box<[f64]>) -> Self {
         Self { interactions: Some(interactions), ..self }
+    }
+
+    /// Adds the standard errors of the values.
+    #[must_use]
+    pub fn with_standard_errors(self, errors: Box<[f64]>) -> Self {
+        Self { standard_errors: Some(errors), ..self }
+    }
+
+    /// The standard errors of the values, if these are estimates.
+    #[must_use]
+    pub fn standard_errors(&self) -> Option<&[f64]> {
+        self.standard_errors.as_deref()
     }
 
     /// The SHAP values: one for each feature, and of several outputs one for each output of the first feature, then of

@@ -19,16 +19,20 @@
 //! # }
 //! ```
 
+mod agnostic;
 mod batch;
 mod explanation;
 mod pool;
+mod summary;
 mod tree;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+pub use agnostic::{AgnosticExplainer, EXACT_FEATURES_MAX, Predictor, Sampling};
 pub use batch::Batch;
 pub use explanation::{Attribution, Explanation};
+pub use summary::Summary;
 pub use tree::{InstructionSet, InterventionalTreeExplainer, Precision, TreeExplainer, TreeOptions};
 
 /// Something that explains the rows of a batch.
@@ -128,14 +132,12 @@ pub enum ExplainError {
         /// The most splits.
         limit: usize,
     },
-    /// A path asks for too many features.
-    #[error(
-        "expected at most {limit} features on a path for interventional values, found {found}: use path-dependent ones"
-    )]
+    /// There are too many features: on a path, for interventional values, or in all, for exact ones.
+    #[error("expected at most {limit} features together, found {found}: use another method")]
     TooManyFeatures {
         /// The most features.
         limit: usize,
-        /// The features on the longest path.
+        /// The features that there are.
         found: usize,
     },
     /// The background cannot be used.

@@ -73,30 +73,38 @@ pub(super) fn stride(rows: usize) -> usize {
     if rows == 1 { 1 } else { TILE }
 }
 
+/// What is wanted of a tile.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// The parts of the model.
+    pub(super) parts: Range<usize>,
+    /// How many features the model uses.
+    pub(super) slots: usize,
+    /// Whether interactions are wanted besides.
+    pub(super) interactions: bool,
+}
+
 /// Adds the contributions of some parts, each summed for itself, to sums: one for each output, used feature and place
-/// of the tile; for interactions then one for each output, two used features, and place. Returns false if `expired` said so.
+/// of the tile; for interactions then one for each output, two used features, and place. Returns false if `expired`
+/// said so.
 pub(super) fn add_parts<E: Real>(
     set: InstructionSet,
     program: &Program<E>,
-    parts: Range<usize>,
-    slots: usize,
+    wanted: &Wanted,
     tile: &Tile,
     sums: &mut [f64],
-    interactions: bool,
     expired: &dyn Fn() -> bool,
 ) -> bool {
-    let mut work = Contributions { program, parts, slots, tile, sums, interactions, expired, finished: false };
+    let mut work = Contributions { program, wanted, tile, sums, expired, finished: false };
     dispatch(set, tile.rows == 1, &mut work);
     work.finished
 }
 
 struct Contributions<'a, E> {
     program: &'a Program<E>,
-    parts: Range<usize>,
-    slots: usize,
+    wanted: &'a Wanted,
     tile: &'a Tile,
     sums: &'a mut [f64],
-    interactions: bool,
     expired: &'a dyn Fn() -> bool,
     finished: bool,
 }
@@ -107,17 +115,18 @@ impl<E: Real> Work for Contributions<'_, E> {
     #[inline(always)]
     fn run<V: Vector<Element = E>>(&mut self) {
         let (tile, stride) = (self.tile, self.tile.stride);
+        let Wanted { parts, slots: used, interactions } = self.wanted.clone();
         let bins = tile.vectors::<V>();
         let vectors = tile.rows.div_ceil(V::LANES);
         let zero = V::splat(E::default());
         let mut frames = vec![Frame::<V>::new(); self.program.depth];
         let mut contributions = vec![zero; self.program.slots_max * vectors];
         let (slopes, pairs) =
-            if self.interactions { (self.program.depth, self.program.slots_max.pow(2) * vectors) } else { (0, 0) };
+            if interactions { (self.program.depth, self.program.slots_max.pow(2) * vectors) } else { (0, 0) };
         let mut slopes = vec![Slopes::<V>::new(); slopes];
         let mut pairs = vec![zero; pairs];
-        let mut part_sums = vec![0.0; if self.parts.len() > 1 { self.sums.len() } else { 0 }];
-        for part in self.parts.clone() {
+        let mut part_sums = vec![0.0; if parts.len() > 1 { self.sums.len() } else { 0 }];
+        for part in parts {
             let sums = if part_sums.is_empty() { &mut *self.sums } else { &mut part_sums };
             for group in &self.program.groups[self.program.parts[part].clone()] {
                 if (self.expired)() {
@@ -125,14 +134,14 @@ impl<E: Real> Work for Contributions<'_, E> {
                 }
                 contributions.fill(zero);
                 let count = group.slots.len().max(1);
-                let pair_count = if self.interactions { count * count } else { 0 };
+                let pair_count = if interactions { count * count } else { 0 };
                 pairs[..pair_count * vectors].fill(zero);
                 for tree in &group.trees {
                     let by_vector = bins.chunks_exact(tile.columns).zip(contributions.chunks_exact_mut(count));
                     for (vector, (bins, contributions)) in by_vector.enumerate() {
                         let sums = &mut pairs[vector * pair_count..][..pair_count];
                         let mut pairs = Pairs { slopes: &mut slopes, sums, slots: count };
-                        if self.interactions {
+                        if interactions {
                             add_any_tree::<V, true>(
                                 self.program,
                                 tree,
@@ -153,21 +162,21 @@ impl<E: Real> Work for Contributions<'_, E> {
                         }
                     }
                 }
-                let (of_values, of_pairs) = sums.split_at_mut(self.program.outputs * self.slots * stride);
-                let of_values = &mut of_values[group.output * self.slots * stride..];
+                let (of_values, of_pairs) = sums.split_at_mut(self.program.outputs * used * stride);
+                let of_values = &mut of_values[group.output * used * stride..];
                 for (vector, contributions) in contributions.chunks_exact(count).take(vectors).enumerate() {
                     for (slot, contribution) in group.slots.iter().zip(contributions) {
                         contribution.add_to(&mut of_values[*slot as usize * stride + vector * V::LANES..]);
                     }
                 }
-                if !self.interactions {
+                if !interactions {
                     continue;
                 }
-                let of_pairs = &mut of_pairs[group.output * self.slots * self.slots * stride..];
+                let of_pairs = &mut of_pairs[group.output * used * used * stride..];
                 for (vector, pairs) in pairs.chunks_exact(pair_count).take(vectors).enumerate() {
                     for (above, pairs) in group.slots.iter().zip(pairs.chunks_exact(count)) {
                         for (slot, pair) in group.slots.iter().zip(pairs) {
-                            let place = *above as usize * self.slots + *slot as usize;
+                            let place = *above as usize * used + *slot as usize;
                             pair.add_to(&mut of_pairs[place * stride + vector * V::LANES..]);
                         }
                     }

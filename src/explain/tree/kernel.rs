@@ -18,6 +18,8 @@
 //! node above as F does, so that a node adds, for each node above, the integral of its own integrand times F' / F of
 //! that node. F is never zero where F' is not.
 
+#![allow(clippy::needless_range_loop, reason = "t is the same for several arrays")]
+
 use super::program::{Action, Bend, CompiledTree, Node};
 use super::quadrature::WIDTH;
 use super::simd::Vector;

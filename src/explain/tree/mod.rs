@@ -32,7 +32,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use self::columns::Columns;
-use self::contributions::{TILE, Tile, add_parts, stride};
+use self::contributions::{TILE, Tile, Wanted, add_parts, stride};
 pub use self::interventional::InterventionalTreeExplainer;
 use self::margins::Margins;
 use self::program::{Program, expected_value, used_features};
@@ -202,15 +202,11 @@ impl TreeExplainer {
 
     /// Adds the contributions of some parts of the model to a tile's sums; false if there was no time.
     fn add_parts(&self, parts: Range<usize>, tile: &Tile, sums: &mut [f64], job: &Job) -> bool {
-        let (set, slots) = (self.options.instructions, self.features.len());
-        let expired = || job.deadline.has_passed();
+        let wanted = Wanted { parts, slots: self.features.len(), interactions: job.interactions };
+        let (set, expired) = (self.options.instructions, || job.deadline.has_passed());
         match job.program {
-            AnyProgram::Double(program) => {
-                add_parts(set, program, parts, slots, tile, sums, job.interactions, &expired)
-            }
-            AnyProgram::Single(program) => {
-                add_parts(set, program, parts, slots, tile, sums, job.interactions, &expired)
-            }
+            AnyProgram::Double(program) => add_parts(set, program, &wanted, tile, sums, &expired),
+            AnyProgram::Single(program) => add_parts(set, program, &wanted, tile, sums, &expired),
         }
     }
 
@@ -374,7 +370,7 @@ impl AnyProgram {
 }
 
 /// Has the rows of the right width explained, and puts errors in the places of the others.
-fn in_place(
+pub(super) fn in_place(
     batch: &Batch,
     expected: usize,
     explain: impl FnOnce(&[&[f64]]) -> Vec<Result<Attribution, RowError>>,
@@ -389,18 +385,18 @@ fn in_place(
 }
 
 /// A moment after which nothing more is begun.
-struct Deadline {
-    limit: Duration,
+pub(super) struct Deadline {
+    pub(super) limit: Duration,
     /// None when the limit is beyond what the clock can tell.
     at: Option<Instant>,
 }
 
 impl Deadline {
-    fn after(limit: Duration) -> Self {
+    pub(super) fn after(limit: Duration) -> Self {
         Self { limit, at: Instant::now().checked_add(limit) }
     }
 
-    fn has_passed(&self) -> bool {
+    pub(super) fn has_passed(&self) -> bool {
         self.at.is_some_and(|at| Instant::now() >= at)
     }
 }

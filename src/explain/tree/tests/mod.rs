@@ -1,4 +1,10 @@
 //! The engine against the definition of Shapley values, on generated ensembles.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    reason = "small numbers"
+)]
 
 mod generated;
 
