@@ -21,9 +21,9 @@ use crate::suite::PlannedCase;
 
 pub use bento_service::{BentoServices, Kept, Memory, Postgres};
 pub use experiment::Experiments;
-pub use model::Models;
 pub use feature_view::FeatureViews;
 pub use hpo_study::HpoStudies;
+pub use model::Models;
 pub use span::Spans;
 
 /// The kit's cases for all of them.
