@@ -15,7 +15,9 @@ use sqlx::PgPool;
 
 use super::bento_service::Kept;
 use super::{id, optional, pool, reference_migrations, refusal, text};
-use crate::suites::repositories::kit::{Ability, Adapter, Database, Field, Listed, Record, Refusal, Spec, Value};
+use crate::suites::repositories::kit::{
+    Ability, Adapter, Database, Field, Listed, Record, Refusal, RefusalKind, Spec, Value,
+};
 
 /// Experiments kept somewhere.
 pub struct Experiments<S> {
@@ -107,7 +109,9 @@ impl<S: Kept> Adapter for Experiments<S> {
     }
 
     async fn tie(&self, keys: &[String]) -> Result<(), Refusal> {
-        let Some(pool) = &self.pool else { return Ok(()) };
+        let Some(pool) = &self.pool else {
+            return Err(Refusal::new(RefusalKind::Other, "rows in memory do not tie"));
+        };
         let mut ids = Vec::with_capacity(keys.len());
         for key in keys {
             ids.push(id::<ExperimentId>(key)?.as_uuid());

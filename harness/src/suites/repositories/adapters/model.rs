@@ -131,7 +131,9 @@ impl<S: Kept> Adapter for Models<S> {
     }
 
     async fn tie(&self, keys: &[String]) -> Result<(), Refusal> {
-        let Some(pool) = &self.pool else { return Ok(()) };
+        let Some(pool) = &self.pool else {
+            return Err(Refusal::new(RefusalKind::Other, "rows in memory do not tie"));
+        };
         let mut ids = Vec::with_capacity(keys.len());
         for key in keys {
             ids.push(id::<ModelId>(key)?.as_uuid());
