@@ -105,7 +105,7 @@ pub const BAD_MODELS: &[BadModel] = &[
     bad_model!("not-json.json", "format"),
     bad_model!("pickle.pkl", "format"),
     bad_model!("empty-object.json", "learner"),
-    bad_model!("../models/lightgbm-linear-trees/model.txt", "linear models"),
+    bad_model!("../models/lightgbm-linear-trees/model.txt", "linear_tree"),
     bad_model!("../models/catboost-ctr/model.json", "OnlineCtr"),
     bad_model!("cyclic.json", "cycle"),
     bad_model!("shared-child.json", "shared child"),
