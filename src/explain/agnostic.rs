@@ -307,7 +307,7 @@ mod tests {
     fn what_cannot_be_evaluated_is_refused() {
         let wide = || (17, |row: &[f64]| row[0]);
         let background = Batch::from_rows([[0.0; 17]]);
-        let error = AgnosticExplainer::new(wide(), background.clone(), Sampling::Exact).unwrap_err();
+        let error = AgnosticExplainer::new(wide(), background.clone(), Sampling::Exact).err().unwrap();
         assert!(matches!(error, ExplainError::TooManyFeatures { limit: 16, found: 17 }), "{error}");
         let none = Sampling::Permutations { pairs: 0, seed: 0 };
         assert!(AgnosticExplainer::new(wide(), background, none).is_err());
