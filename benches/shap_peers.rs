@@ -79,9 +79,10 @@ fn main() -> Result<()> {
     output(Command::new(&python).arg(scripts.join("models.py")).arg(&folder))?;
     let rows = read_rows(&folder.join("rows.npy"))?;
     let mut peers = Peers::start(&python, &scripts.join("peers.py"), &folder)?;
-    for task in
-        TASKS.iter().filter(|task| arguments.len() < 2 || arguments[1..].iter().any(|name| name == task.name))
-    {
+    let (tasks, chosen): (Vec<&String>, Vec<&String>) =
+        arguments.iter().skip(1).partition(|name| TASKS.iter().any(|task| task.name == name.as_str()));
+    let is_peer = |peer: &str| chosen.is_empty() || chosen.iter().any(|name| *name == peer);
+    for task in TASKS.iter().filter(|task| tasks.is_empty() || tasks.iter().any(|name| *name == task.name)) {
         for model in models.chars() {
             measure(task, model, &folder, &rows, &mut peers, &is_peer)?;
         }

@@ -40,7 +40,7 @@ fn nth<T: Copy + From<Uuid>>(rows: &[T], number: u8) -> T {
 }
 
 fn maybe<T: Copy + From<Uuid>>(rows: &[T], number: u8) -> Option<T> {
-    (number % 3 != 0).then(|| nth(rows, number))
+    (!number.is_multiple_of(3)).then(|| nth(rows, number))
 }
 
 /// No revision, the right one, or a wrong one.

@@ -373,7 +373,7 @@ async fn a_batch_of_metrics_is_all_or_nothing() {
         for (n, found) in (0..7_000).rev().zip(&latest) {
             let expected = metric(n);
             assert_eq!(Some(found.timestamp), expected.timestamp, "{}", layer.name);
-            assert_eq!(found.window_seconds, expected.window_seconds);
+            assert_eq!(found.window_seconds.to_bits(), expected.window_seconds.to_bits());
             assert_eq!(found.measures.avg_latency_ms, Some(f64::from(n)));
             assert!(found.measures.error_rate.unwrap().is_sign_negative());
             assert_eq!(found.measures.cpu_percent, None);
