@@ -109,6 +109,12 @@ async fn a_case_whose_server_was_killed_is_not_the_subjects_failure() {
     environment.shutdown().await.unwrap();
 }
 
+/// Whether a process is gone, or has ended and was not waited for.
+fn has_ended(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X'])))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_is_replaced() {
     let environment = Environment::new(ServerChoice::Local);
@@ -118,7 +124,10 @@ async fn a_server_that_is_killed_is_replaced() {
         let database = environment.database(&set()).await.unwrap();
         let before = environment.health().await;
         assert!(before.is_some());
-        kill_process(postmaster(&directory), signal).unwrap();
+        let process = postmaster(&directory);
+        kill_process(process, signal).unwrap();
+        // A signal takes its time; what is asked for meanwhile may still come from the server that is about to end.
+        wait_until("its process ends", || has_ended(process));
         wait_until("its sessions end", || {
             !directory.join("data/postmaster.pid").exists() || signal != Signal::QUIT
         });
