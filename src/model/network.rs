@@ -1,4 +1,8 @@
 //! Feed-forward networks: a chain of layers, from the features to the outputs.
+#![cfg_attr(
+    not(all(feature = "onnx", feature = "sklearn")),
+    allow(dead_code, reason = "what some of the formats need")
+)]
 
 use super::error::ModelError;
 use super::link::Link;

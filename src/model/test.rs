@@ -2,6 +2,10 @@
 //!
 //! Libraries compare differently: in 32 or 64 bits, with `<` or `<=`. Each comparison is translated into `value <
 //! threshold` of 64-bit floats by moving the threshold, such that every 64-bit value goes where the library sends it.
+#![cfg_attr(
+    not(all(feature = "onnx", feature = "sklearn")),
+    allow(dead_code, reason = "what some of the formats need")
+)]
 
 use std::sync::Arc;
 
