@@ -1,8 +1,8 @@
 //! Repositories on Postgres: one statement per method where one suffices, so that each is all or nothing without a
-//! transaction. Where several are needed, [`session`] has the transaction.
+//! transaction. Where several are needed, `session` has the transaction.
 //!
-//! All have in common: [`Store`] (pool, time limits, retries), [`statement`] (what is sent, as a list), [`idempotency`],
-//! [`copy`] for large batches, and [`error`], which says what an error of Postgres means.
+//! All have in common: [`Store`] (pool, time limits, retries), `statement` (what is sent, as a list), `idempotency`,
+//! `copy` for large batches, and `error`, which says what an error of Postgres means.
 
 mod bento_service;
 mod copy;

@@ -2,7 +2,7 @@
 //!
 //! To add one, write a file with a [`Spec`](super::kit::Spec) (the fields, in the words of the migration that makes the
 //! table), an [`Adapter`](super::kit::Adapter) that translates between records and the aggregate's types, and list it in
-//! [`plan`]. `bento_service.rs` is the pattern; [`refusal`] translates the layer's errors. An adapter validates, retries
+//! `plan`. `bento_service.rs` is the pattern; `refusal` translates the layer's errors. An adapter validates, retries
 //! and repairs nothing itself.
 
 mod bento_service;
