@@ -27,7 +27,8 @@ const CHUNK_ROWS_MAX: usize = 4096;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The model: XGBoost's JSON
+    /// The model: trees with one output, of XGBoost (JSON, UBJSON), LightGBM (text), CatBoost (JSON), scikit-learn (skops) or
+    /// ONNX, or a model directory of MLflow
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// The rows: CSV with a header (an empty field, NA, null or NaN is a missing value), Parquet, Arrow, or NPY
@@ -64,6 +65,14 @@ pub(crate) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Exit, Cl
         Model::Trees(trees) => TreeExplainer::new(trees)?,
         _ => return Err(ExplainError::Other("expected a model of trees".to_owned()).into()),
     };
+    let outputs = explainer.model().output_count();
+    if outputs != 1 {
+        return Err(ExplainError::Other(format!(
+            "expected a model with one output, found {outputs}; the library explains it, this command cannot yet write \
+             several outputs"
+        ))
+        .into());
+    }
     let mut input = Input::open(&arguments.data, explainer.model().feature_names(), explainer.feature_count())?;
     let mut output = Output::open(arguments.out.as_deref(), input.names())?;
     if !input.ignored().is_empty() {
