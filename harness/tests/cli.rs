@@ -317,7 +317,8 @@ fn nothing_outlives_a_run_that_is_killed() {
 #[test]
 fn a_server_that_dies_is_not_the_subjects_fault() {
     let place = Place::new();
-    let (mut child, mut stdout, directory) = begin(&place, "run --server local --case repositories::postgres:: --jobs 1");
+    let (mut child, mut stdout, directory) =
+        begin(&place, "run --server local --case repositories::postgres:: --jobs 1");
     let pid = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
     let pid = pid.lines().next().unwrap().parse().unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
