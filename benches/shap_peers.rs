@@ -99,10 +99,8 @@ fn measure(
     peers: &mut Peers,
     is_chosen: &dyn Fn(&str) -> bool,
 ) -> Result<()> {
-    let trees = match Model::from_file(&folder.join(format!("{model}.json")))? {
-        Model::Trees(trees) => trees,
-        #[allow(unreachable_patterns, reason = "there may be other models")]
-        other => return Err(format!("expected trees, found {other:?}").into()),
+    let Model::Trees(trees) = Model::from_file(&folder.join(format!("{model}.json")))? else {
+        return Err(format!("expected trees in {model}.json, found another model").into());
     };
     let engines = engines(task, &trees, rows)?;
     let batch = Batch::from_rows(&rows[..task.rows]);

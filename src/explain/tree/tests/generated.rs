@@ -95,11 +95,10 @@ pub(super) fn ensemble(features: usize, trees: &[Tree]) -> TreeEnsemble {
             {"base_score": "0E0", "num_class": "0", "num_feature": features.to_string(), "num_target": "1"},
         "gradient_booster": {"name": "gbtree", "model": {"trees": trees.iter().map(tree).collect::<Vec<_>>()}},
     }});
-    match Model::from_bytes(model.to_string().as_bytes()).unwrap() {
-        Model::Trees(trees) => trees,
-        #[allow(unreachable_patterns, reason = "there may be other models")]
-        other => panic!("expected trees, found {other:?}"),
-    }
+    let Model::Trees(trees) = Model::from_bytes(model.to_string().as_bytes()).unwrap() else {
+        panic!("expected trees, found another model");
+    };
+    trees
 }
 
 /// Trees of different shapes, with features that come again on a path, covers that do not add up, and covers of zero.

@@ -4,9 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::DateTime;
 use proofmark::domain::{
-    Change, Experiment, ExperimentChanges, ExperimentId, NAME_CHARACTERS_MAX, NewExperiment, TEXT_OCTETS_MAX,
+    Change, Experiment, ExperimentChanges, NAME_CHARACTERS_MAX, NewExperiment, TEXT_OCTETS_MAX,
 };
 use proofmark::repository::memory::{MemoryExperimentRepository, MemoryStore};
 use proofmark::repository::postgres::PostgresExperimentRepository;
@@ -14,10 +13,8 @@ use proofmark::repository::{Cursor, ExperimentRepository, LIMIT_MAX, PageRequest
 use sqlx::PgPool;
 
 use super::bento_service::Kept;
-use super::{id, optional, pool, reference_migrations, refusal, text};
-use crate::suites::repositories::kit::{
-    Ability, Adapter, Database, Field, Listed, Record, Refusal, RefusalKind, Spec, Value,
-};
+use super::{id, optional, pool, reference_migrations, refusal, text, tie};
+use crate::suites::repositories::kit::{Ability, Adapter, Database, Field, Listed, Record, Refusal, Spec, Value};
 
 /// Experiments kept somewhere.
 pub struct Experiments<S> {
@@ -109,20 +106,7 @@ impl<S: Kept> Adapter for Experiments<S> {
     }
 
     async fn tie(&self, keys: &[String]) -> Result<(), Refusal> {
-        let Some(pool) = &self.pool else {
-            return Err(Refusal::new(RefusalKind::Other, "rows in memory do not tie"));
-        };
-        let mut ids = Vec::with_capacity(keys.len());
-        for key in keys {
-            ids.push(id::<ExperimentId>(key)?.as_uuid());
-        }
-        sqlx::query("UPDATE ml_experiments SET created_at = $1 WHERE id = ANY($2)")
-            .bind(DateTime::UNIX_EPOCH)
-            .bind(ids)
-            .execute(pool)
-            .await
-            .map(|_| ())
-            .map_err(|error| refusal(error.into()))
+        tie(self.pool.as_ref(), "UPDATE ml_experiments SET created_at = $1 WHERE id = ANY($2)", keys).await
     }
 }
 

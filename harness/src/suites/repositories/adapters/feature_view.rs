@@ -4,7 +4,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::DateTime;
 use proofmark::domain::{FeatureView, FeatureViewId, NAME_CHARACTERS_MAX, NewFeatureView, TTL_SECONDS_MAX};
 use proofmark::repository::memory::MemoryFeatureViewRepository;
 use proofmark::repository::postgres::PostgresFeatureViewRepository;
@@ -12,7 +11,7 @@ use proofmark::repository::{Cursor, FeatureViewRepository, LIMIT_MAX, PageReques
 use sqlx::PgPool;
 
 use super::bento_service::Kept;
-use super::{id, pool, reference_migrations, refusal, text};
+use super::{id, pool, reference_migrations, refusal, text, tie};
 use crate::suites::repositories::kit::{
     Ability, Adapter, Database, Field, Listed, Record, Refusal, RefusalKind, Spec, Value,
 };
@@ -94,18 +93,7 @@ impl<S: Kept> Adapter for FeatureViews<S> {
     }
 
     async fn tie(&self, keys: &[String]) -> Result<(), Refusal> {
-        let Some(pool) = &self.pool else { return Ok(()) };
-        let mut ids = Vec::with_capacity(keys.len());
-        for key in keys {
-            ids.push(id::<FeatureViewId>(key)?.as_uuid());
-        }
-        sqlx::query("UPDATE ml_feast_feature_views SET created_at = $1 WHERE id = ANY($2)")
-            .bind(DateTime::UNIX_EPOCH)
-            .bind(ids)
-            .execute(pool)
-            .await
-            .map_err(|error| refusal(error.into()))?;
-        Ok(())
+        tie(self.pool.as_ref(), "UPDATE ml_feast_feature_views SET created_at = $1 WHERE id = ANY($2)", keys).await
     }
 }
 

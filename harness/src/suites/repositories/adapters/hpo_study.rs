@@ -4,15 +4,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::DateTime;
-use proofmark::domain::{HpoStudy, HpoStudyId, NAME_CHARACTERS_MAX, NewHpoStudy};
+use proofmark::domain::{HpoStudy, NAME_CHARACTERS_MAX, NewHpoStudy};
 use proofmark::repository::memory::MemoryHpoRepository;
 use proofmark::repository::postgres::PostgresHpoRepository;
 use proofmark::repository::{Cursor, HpoRepository, LIMIT_MAX, PageRequest};
 use sqlx::PgPool;
 
 use super::bento_service::Kept;
-use super::{id, pool, reference_migrations, refusal, text};
+use super::{id, pool, reference_migrations, refusal, text, tie};
 use crate::suites::repositories::kit::{
     Ability, Adapter, Database, Field, Listed, Record, Refusal, RefusalKind, Spec, Value,
 };
@@ -84,18 +83,7 @@ impl<S: Kept> Adapter for HpoStudies<S> {
     }
 
     async fn tie(&self, keys: &[String]) -> Result<(), Refusal> {
-        let Some(pool) = &self.pool else { return Ok(()) };
-        let mut ids = Vec::with_capacity(keys.len());
-        for key in keys {
-            ids.push(id::<HpoStudyId>(key)?.as_uuid());
-        }
-        sqlx::query("UPDATE ml_hpo_studies SET created_at = $1 WHERE id = ANY($2)")
-            .bind(DateTime::UNIX_EPOCH)
-            .bind(ids)
-            .execute(pool)
-            .await
-            .map_err(|error| refusal(error.into()))?;
-        Ok(())
+        tie(self.pool.as_ref(), "UPDATE ml_hpo_studies SET created_at = $1 WHERE id = ANY($2)", keys).await
     }
 }
 

@@ -12,6 +12,7 @@ mod hpo_study;
 mod model;
 mod span;
 
+use chrono::DateTime;
 use proofmark::repository::RepositoryError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
@@ -81,6 +82,15 @@ pub(super) fn refusal(error: RepositoryError) -> Refusal {
 pub(super) fn id<T: From<uuid::Uuid>>(key: &str) -> Result<T, Refusal> {
     let id = uuid::Uuid::parse_str(key);
     id.map(T::from).map_err(|_| Refusal::new(RefusalKind::NotFound, format!("{key:?} is the key of no record")))
+}
+
+/// Gives rows one time, by an `UPDATE` that takes the time and the keys; in memory there is nothing that could.
+pub(super) async fn tie(pool: Option<&PgPool>, update: &'static str, keys: &[String]) -> Result<(), Refusal> {
+    let pool =
+        pool.ok_or_else(|| Refusal::new(RefusalKind::Other, "expected rows in Postgres, found rows in memory"))?;
+    let ids: Vec<uuid::Uuid> = keys.iter().map(|key| id(key)).collect::<Result<_, _>>()?;
+    let done = sqlx::query(update).bind(DateTime::UNIX_EPOCH).bind(ids).execute(pool).await;
+    done.map(drop).map_err(|error| refusal(error.into()))
 }
 
 /// A text that must be there.

@@ -4,9 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::DateTime;
 use proofmark::domain::{
-    Change, ModelChanges, ModelId, ModelScores, NAME_CHARACTERS_MAX, NewModel, RegisteredModel, TEXT_OCTETS_MAX,
+    Change, ModelChanges, ModelScores, NAME_CHARACTERS_MAX, NewModel, RegisteredModel, TEXT_OCTETS_MAX,
     VERSION_CHARACTERS_MAX,
 };
 use proofmark::repository::memory::{MemoryModelRepository, MemoryStore};
@@ -15,7 +14,7 @@ use proofmark::repository::{Cursor, LIMIT_MAX, ModelRepository, PageRequest};
 use sqlx::PgPool;
 
 use super::bento_service::Kept;
-use super::{id, optional, pool, reference_migrations, refusal, text};
+use super::{id, optional, pool, reference_migrations, refusal, text, tie};
 use crate::suites::repositories::kit::{
     Ability, Adapter, Database, Field, Listed, Record, Refusal, RefusalKind, Spec, Value,
 };
@@ -131,20 +130,7 @@ impl<S: Kept> Adapter for Models<S> {
     }
 
     async fn tie(&self, keys: &[String]) -> Result<(), Refusal> {
-        let Some(pool) = &self.pool else {
-            return Err(Refusal::new(RefusalKind::Other, "rows in memory do not tie"));
-        };
-        let mut ids = Vec::with_capacity(keys.len());
-        for key in keys {
-            ids.push(id::<ModelId>(key)?.as_uuid());
-        }
-        sqlx::query("UPDATE ml_model_registry SET registered_at = $1 WHERE id = ANY($2)")
-            .bind(DateTime::UNIX_EPOCH)
-            .bind(ids)
-            .execute(pool)
-            .await
-            .map(|_| ())
-            .map_err(|error| refusal(error.into()))
+        tie(self.pool.as_ref(), "UPDATE ml_model_registry SET registered_at = $1 WHERE id = ANY($2)", keys).await
     }
 }
 
